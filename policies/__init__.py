@@ -1,0 +1,1 @@
+"""The ground floor: the documents that people write, and the pure functions that decide over them."""
