@@ -1,0 +1,295 @@
+"""What may be asked for: who, why, how much, by which generator, at which privacy loss, and after which earlier releases.
+
+Responsible for every rule of `spec.request`, `spec.generation`, `spec.budget` and `spec.differencing`.
+
+Invariants: pure; ε and δ are compared as decimals; a differentially private generator without ε, or any other with one, is
+refused; a limit that the policy does not set is not checked here and is not invented.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from decimal import Decimal
+
+from policies.card import DatasetCard
+from policies.reasons import json_safe, reason
+from policies.schema import ReleasePolicy
+from policies.types import GENERATORS, BudgetFacts, HistoryFacts, PrincipalFacts, Reason, RequestFacts
+
+__all__ = ["advice", "budget_reasons", "columns_asked", "differencing_reasons", "generation_reasons", "request_reasons"]
+
+
+def columns_asked(request: RequestFacts, card: DatasetCard) -> frozenset[str]:
+    """The columns that a release would show: those asked for, or all that are not identifiers."""
+    return frozenset(card.learnt) if request.columns is None else frozenset(request.columns)
+
+
+def request_reasons(
+    request: RequestFacts, *, principal: PrincipalFacts, policy: ReleasePolicy, card: DatasetCard
+) -> Iterator[Reason]:
+    """Who asks, for what, in which form."""
+    yield from _who(request, principal=principal, policy=policy)
+    yield from _what(request, policy=policy)
+    yield from _columns(request, card=card)
+
+
+def _who(request: RequestFacts, *, principal: PrincipalFacts, policy: ReleasePolicy) -> Iterator[Reason]:
+    rules = policy.spec.request
+    yield reason(
+        "principal-mismatch",
+        "request",
+        holds=request.principal == principal.name,
+        observed=principal.name,
+        required=request.principal,
+        message="the request speaks for somebody else than who signed it",
+        unlock="sign the request with your own key",
+    )
+    yield reason(
+        "principal-disabled",
+        "request.roles",
+        holds=not principal.is_disabled,
+        observed="disabled" if principal.is_disabled else "enabled",
+        required="enabled",
+        message=f"{principal.name} is disabled",
+        unlock="ask the gateway's operator",
+    )
+    yield reason(
+        "role-not-allowed",
+        "request.roles",
+        holds=not principal.roles.isdisjoint(rules.roles),
+        observed=principal.roles,
+        required=rules.roles,
+        message=f"{principal.name} has none of the roles {', '.join(rules.roles)}",
+        unlock="ask the gateway's operator for the role, or a colleague who has it",
+    )
+
+
+def _what(request: RequestFacts, *, policy: ReleasePolicy) -> Iterator[Reason]:
+    rules = policy.spec.request
+    yield reason(
+        "purpose-not-allowed",
+        "request.purposes",
+        holds=request.purpose in rules.purposes,
+        observed=request.purpose,
+        required=rules.purposes,
+        message=f"the purpose '{request.purpose}' is not allowed for {request.dataset}",
+        unlock=f"state one of: {', '.join(rules.purposes)}; or ask the policy's owner",
+    )
+    yield reason(
+        "rows-above-limit",
+        "request.max_rows",
+        holds=0 < request.rows <= rules.max_rows,
+        observed=request.rows,
+        required=rules.max_rows,
+        message=f"{request.rows} rows were asked for, between 1 and {rules.max_rows} are allowed",
+        unlock=f"ask for at most {rules.max_rows} rows",
+    )
+    yield reason(
+        "format-not-allowed",
+        "request.formats",
+        holds=request.format in rules.formats,
+        observed=request.format,
+        required=rules.formats,
+        message=f"the format {request.format} is not allowed",
+        unlock=f"ask for {' or '.join(rules.formats)}",
+    )
+
+
+def _columns(request: RequestFacts, *, card: DatasetCard) -> Iterator[Reason]:
+    asked = columns_asked(request, card)
+    unknown = asked - frozenset(card.columns)
+    yield reason(
+        "columns-unknown",
+        "request",
+        holds=bool(asked) and not unknown,
+        observed=unknown or asked,
+        required=list(card.learnt),
+        message=f"{request.dataset} does not have the columns {', '.join(sorted(unknown)) or '(none were asked for)'}",
+        unlock="name columns that stand in the dataset card",
+    )
+    identifiers = asked & frozenset(card.identifiers)
+    yield reason(
+        "columns-identify",
+        "request",
+        holds=not identifiers,
+        observed=identifiers,
+        required="no identifier",
+        message=f"{', '.join(sorted(identifiers))} identifies people and is never released",
+        unlock="leave the identifiers out; rows carry a synthetic key",
+    )
+
+
+def generation_reasons(request: RequestFacts, *, policy: ReleasePolicy, card: DatasetCard) -> Iterator[Reason]:
+    """By which generator, and at which privacy loss."""
+    rules, info = policy.spec.generation, GENERATORS.get(request.generator)
+    allowed = ", ".join(rules.generators)
+    yield reason(
+        "generator-not-allowed",
+        "generation.generators",
+        holds=request.generator in rules.generators,
+        observed=request.generator,
+        required=rules.generators,
+        message=f"the generator {request.generator} is not allowed",
+        unlock=f"ask for one of: {allowed}",
+    )
+    if info is None:
+        yield reason(
+            "generator-unknown",
+            "generation.generators",
+            holds=False,
+            observed=request.generator,
+            required=sorted(GENERATORS),
+            message=f"there is no generator {request.generator}",
+            unlock=f"ask for one of: {allowed}",
+        )
+        return
+    if not info.is_dp:
+        yield reason(
+            "non-dp-not-allowed",
+            "generation.allow_non_dp",
+            holds=rules.allow_non_dp,
+            observed=request.generator,
+            required="a differentially private generator",
+            message=f"{info.name} gives no privacy guarantee",
+            unlock="ask for a generator whose name starts with dp-",
+        )
+        yield reason(
+            "epsilon-without-dp",
+            "generation.epsilon",
+            holds=request.epsilon is None and request.delta is None,
+            observed=request.epsilon if request.epsilon is not None else request.delta,
+            required=None,
+            message=f"{info.name} gives no privacy guarantee, so it takes no epsilon and no delta",
+            unlock="leave epsilon and delta out",
+        )
+        return
+    yield from _loss_reasons(request, policy=policy, card=card)
+
+
+def _loss_reasons(request: RequestFacts, *, policy: ReleasePolicy, card: DatasetCard) -> Iterator[Reason]:
+    epsilon, delta, rules = request.epsilon, request.delta, policy.spec.generation
+    if epsilon is None or delta is None or rules.epsilon is None:
+        yield reason(
+            "epsilon-missing",
+            "generation.epsilon",
+            holds=False,
+            observed=epsilon,
+            required=None if rules.epsilon is None else rules.epsilon.max,
+            message="a differentially private generator needs epsilon and delta, and a policy that limits them",
+            unlock="state epsilon (and delta) within the policy's limits",
+        )
+        return
+    yield _positive_at_most("epsilon", epsilon, rules.epsilon.max)
+    yield _positive_at_most("delta", delta, rules.delta.max)
+    if card.spec.public_rows is not None:
+        below = 1 / Decimal(card.spec.public_rows)
+        yield reason(
+            "delta-too-large-for-rows",
+            "generation.delta",
+            holds=delta.is_finite() and delta < below,
+            observed=delta,
+            required=below,
+            message="delta must lie below 1/n: above, a whole record may be published under it",
+            unlock=f"ask for delta below 1/{card.spec.public_rows}",
+        )
+
+
+def _positive_at_most(word: str, asked: Decimal, most: Decimal) -> Reason:
+    return reason(
+        f"{word}-above-limit",
+        f"generation.{word}.max",
+        holds=asked.is_finite() and 0 < asked <= most,
+        observed=asked,
+        required=most,
+        message=f"{word} {asked} was asked for, above 0 and at most {most} is allowed",
+        unlock=f"ask for {word} at most {most}",
+    )
+
+
+def advice(request: RequestFacts, policy: ReleasePolicy) -> tuple[str, ...]:
+    """What is allowed and seldom wise: words for the requester, no rule."""
+    line, asked = policy.spec.generation.epsilon, request.epsilon
+    if line is None or line.advised_min is None or asked is None or _finite(asked) >= line.advised_min:
+        return ()
+    return (f"epsilon {asked} is allowed; below {line.advised_min} such tables are seldom useful",)
+
+
+def budget_reasons(request: RequestFacts, *, budget: BudgetFacts, now: datetime) -> Iterator[Reason]:
+    """Whether the ledger affords it, as the ledger's own accountant says."""
+    yield reason(
+        "budget-exhausted",
+        "budget",
+        holds=budget.affords,
+        observed=request.epsilon,
+        required=budget.remaining_epsilon,
+        message=f"the privacy budget of {request.dataset} has epsilon {budget.remaining_epsilon} left",
+        unlock="ask for less epsilon, or ask the steward; what was spent never comes back",
+    )
+    until = budget.window_closed_until
+    yield reason(
+        "budget-window-closed",
+        "budget",
+        holds=until is None or until <= now,
+        observed=until,
+        required=now,
+        message="the spending window of this dataset is closed",
+        unlock=f"try again after {json_safe(until)}",
+    )
+
+
+def _finite(epsilon: Decimal | None) -> Decimal:
+    """What a request adds to a sum: nothing without ε, and more than any limit when it is no number."""
+    if epsilon is None:
+        return Decimal(0)
+    return epsilon if epsilon.is_finite() else Decimal("Infinity")
+
+
+def differencing_reasons(
+    request: RequestFacts, *, policy: ReleasePolicy, card: DatasetCard, history: HistoryFacts
+) -> Iterator[Reason]:
+    """What earlier releases of the same dataset allow."""
+    rules = policy.spec.differencing
+    recipients = len(history.recipients | {request.principal})
+    union = history.columns_to_principal | columns_asked(request, card)
+    total = history.epsilon_to_principal + _finite(request.epsilon)
+    limits: tuple[tuple[str, str, int | Decimal | None, int | Decimal, str], ...] = (
+        ("releases", "max_releases", rules.max_releases, history.releases_of_dataset + 1, "releases of it"),
+        ("recipients", "max_recipients", rules.max_recipients, recipients, "people who hold a release of it"),
+        (
+            "recipient-releases",
+            "max_releases_per_recipient",
+            rules.max_releases_per_recipient,
+            history.releases_to_principal + 1,
+            "releases to you",
+        ),
+        ("recipient-epsilon", "max_epsilon_per_recipient", rules.max_epsilon_per_recipient, total, "epsilon in your releases"),
+        (
+            "recipient-columns",
+            "max_columns_per_recipient",
+            rules.max_columns_per_recipient,
+            len(union),
+            "columns in your releases",
+        ),
+    )
+    for word, name, most, would_be, what in limits:
+        if most is not None:
+            yield reason(
+                f"{word}-above-limit",
+                f"differencing.{name}",
+                holds=would_be <= most,
+                observed=would_be,
+                required=most,
+                message=f"with this release there would be {would_be} {what}, at most {most} are allowed",
+                unlock="ask the policy's owner",
+            )
+    for together in rules.never_together:
+        yield reason(
+            "columns-never-together",
+            "differencing.never_together",
+            holds=not union.issuperset(together),
+            observed=union,
+            required=together,
+            message=f"with this release you would hold all of {', '.join(together)}",
+            unlock="ask for fewer columns",
+        )
