@@ -1,0 +1,1 @@
+"""The default family: noisy low-dimensional marginals and a graphical model over them."""

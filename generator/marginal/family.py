@@ -1,0 +1,195 @@
+"""The generator `dp-marginal`, end to end.
+
+Responsible for the order of the fit: open domains → one-way counts → bins → choice of groups → noisy groups → model; and
+for the fitted generator: codes → rows.
+
+Invariants:
+    - Rows are read through `Lens` and `domains` alone, which are charged beforehand.
+    - The fitted generator holds noisy, processed probabilities only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from decimal import Decimal
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+from pydantic import Field as Setting
+
+from generator.base import FittedGenerator, GeneratorError, Progress, Train, no_progress
+from generator.calendar import TimeField
+from generator.constraints import Order, bin_interval, order_mask, orders_of
+from generator.domains import estimate_domains, open_columns
+from generator.encoding import CELLS, Field
+from generator.fields import Known, make_fields
+from generator.marginal.bins import Bins, make_bins
+from generator.marginal.cells import season_table
+from generator.marginal.fitted import FittedMarginal
+from generator.marginal.measure import Lens
+from generator.marginal.model import Model
+from generator.marginal.oneway import measure_levels
+from generator.marginal.saving import load
+from generator.marginal.structure import Learner, Plan
+from generator.source import Rows, Source
+from generator.units import learn_units
+from generator.zcdp import Account
+from policies.card import DatasetCard
+from policies.types import GENERATORS, GeneratorInfo, PrivacyTarget
+
+Floats = NDArray[np.float64]
+__all__ = ["Hyperparameters", "Marginal", "create", "load"]
+
+
+VERY_CLEAR = 1800.0
+"""Rows over noise from which more groups are worth measuring."""
+
+
+class Hyperparameters(BaseModel):
+    """What can be set; all of it is public."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    bins: int | None = Setting(default=None, ge=2, le=256, description="Most bins of a variable; None: as noise allows.")
+    one_way_share: float = Setting(default=0.12, gt=0, lt=1, description="Share of the budget for one-way counts.")
+    more_one_way_share: float = Setting(default=0.28, gt=0, lt=1, description="Further share for them where noise is high.")
+    least_sigma: float = Setting(default=2.0, ge=0, le=100, description="Least size of a bin, in noise standard deviations.")
+    domain_share: float = Setting(default=0.1, gt=0, lt=1, description="Share of the budget for domains the card leaves open.")
+    unit_share: float = Setting(
+        default=0.1, gt=0, lt=1, description="Share of the budget for rows per unit, first days and gaps."
+    )
+    choice_share: float = Setting(default=0.08, gt=0, lt=1, description="Share of the budget for choosing groups.")
+    rounds: int | None = Setting(default=None, ge=1, le=20, description="How often the model is asked what it gets worst.")
+    picks: int | None = Setting(default=None, ge=1, le=50, description="How many groups are measured after each question.")
+    caution: float = Setting(default=1.0, ge=0, le=10, description="How much of its noise error a measurement must be worth.")
+    reluctance: float = Setting(default=8.0, ge=0, le=100, description="How far above its noise a choice must score.")
+    clear: float = Setting(default=400.0, ge=0, description="Rows-to-noise ratio below which noise is high.")
+    triples_from: float = Setting(default=800.0, ge=0, description="Ratio from which triples with the target are candidates.")
+    emphasis: int = Setting(default=2, ge=1, le=20, description="How much more the error of a pair with the target counts.")
+    clique_cells: int = Setting(default=20_000, ge=100, le=10_000_000, description="Most cells of a clique of the model.")
+
+
+class Marginal:
+    """Unfitted `dp-marginal`."""
+
+    name = "dp-marginal"
+
+    def __init__(self, values: Hyperparameters) -> None:
+        self.values = values
+
+    @property
+    def info(self) -> GeneratorInfo:
+        """The line of the generator catalogue."""
+        return GENERATORS[self.name]
+
+    def fit(
+        self,
+        train: Train,
+        *,
+        card: DatasetCard,
+        target: PrivacyTarget | None,
+        rng: np.random.Generator,  # noqa: ARG002 - private noise has no seed
+        progress: Progress = no_progress,
+    ) -> FittedGenerator:
+        """Learn from a train table under (ε, δ)-differential privacy; `rng` is not used: private noise has no seed."""
+        if target is None:
+            raise GeneratorError("dp-marginal needs a privacy target: epsilon and delta")
+        opened = open_columns(card)
+        has_open_category = any(column.type == "category" for column in opened.values())
+        kept = target.delta / 10 if has_open_category else Decimal(0)
+        account = Account(target, unit=card.spec.privacy_unit or "row", approximate_delta=kept)
+        rows = Rows(train, card=card)
+        progress(0.02, "open domains")
+        domains: Mapping[str, Known] = {}
+        if opened:
+            domains = estimate_domains(rows, card=card, account=account, rho=self._share(account, "domain_share"), delta=kept)
+        fields = make_fields(card, domains)
+        if not fields:
+            raise GeneratorError("the card has no column that can be learnt")
+        orders = orders_of(card, fields)
+        units = None
+        if card.spec.privacy_unit is not None:
+            bounds = {f.name: (f.low, f.high) for f in fields if isinstance(f, TimeField)}
+            units = learn_units(rows, card=card, account=account, rho=self._share(account, "unit_share"), bounds=bounds)
+        source = Source(rows, card=card, fields=fields)
+        model, bins = self._model(source, card, fields, orders, account, progress)
+        progress(1.0, "fitted")
+        return FittedMarginal(
+            name=self.name, card=card, fields=fields, bins=bins, model=model, orders=orders, units=units,
+            spent=account.spent(), domains=domains, cells=CELLS,
+        )  # fmt: skip
+
+    def learner(self, **parts: object) -> Learner:
+        """What chooses and measures groups."""
+        return Learner(**parts)  # type: ignore[arg-type]
+
+    def _share(self, account: Account, name: str) -> Fraction:
+        return account.total * Fraction(getattr(self.values, name)).limit_denominator(1000)
+
+    def _model(
+        self, source: Source, card: DatasetCard, fields: tuple[Field, ...], orders: tuple[Order, ...], account: Account,
+        progress: Progress,
+    ) -> tuple[Model, tuple[Bins, ...]]:  # fmt: skip
+        variables = [variable for field in fields for variable in field.variables]
+        lens = Lens(source, names=[v.name for v in variables], account=account, rows_per_unit=card.rows_per_unit)
+        progress(0.05, "one-way counts")
+        levels = measure_levels(lens, variables, rho=self._share(account, "one_way_share"))
+        clarity = _clarity(account.left, len(variables), levels.rows, card.rows_per_unit)
+        is_clear = clarity > self.values.clear
+        if not is_clear:
+            levels = levels.pooled(measure_levels(lens, variables, rho=self._share(account, "more_one_way_share")))
+        found, rows = levels.one_ways(variables), levels.rows
+        most = self.values.bins or int(min(max(0.7 * clarity**0.5, 4), 32))
+        bins = tuple(
+            make_bins(v, one.clean / rows, most=most, least=self.values.least_sigma * one.fine**0.5 / rows)
+            for v, one in zip(variables, found, strict=True)
+        )
+        lens.use_bins([b.of_cell for b in bins], [b.size for b in bins])
+        known = [one.in_bins(b.of_cell, b.size) for one, b in zip(found, bins, strict=True)]
+        goal = next((i for i, v in enumerate(variables) if v.name in card.spec.targets), None)
+        choice = self._share(account, "choice_share")
+        plan = Plan(
+            choice=choice,
+            counts=account.left - choice,
+            rounds=self.values.rounds or (8 if clarity > VERY_CLEAR else 6),
+            picks=self.values.picks or (6 if clarity > VERY_CLEAR else 5),
+            cells=self.values.clique_cells,
+            caution=self.values.caution,
+            reluctance=self.values.reluctance,
+            emphasis=self.values.emphasis,
+            asks_triples=clarity > self.values.triples_from,
+        )
+        learner = self.learner(
+            lens=lens, sizes=[b.size for b in bins], known=known, rows=rows, target=goal, plan=plan,
+            masks=_masks(fields, bins, orders),
+            free={(i, i + 1): season_table(bins[i], v) for i, v in enumerate(variables) if v.season is not None},
+        )  # fmt: skip
+        return learner.learn(progress), bins
+
+
+def _clarity(rho: Fraction, variables: int, rows: float, per_unit: int) -> float:
+    """Rows over the noise of one of as many measurements as there are variables."""
+    return rows * math.sqrt(2 * rho / max(1, variables)) / per_unit
+
+
+def _masks(fields: tuple[Field, ...], bins: tuple[Bins, ...], orders: tuple[Order, ...]) -> dict[tuple[int, ...], Floats]:
+    """Which pairs of bins the orders between columns leave possible."""
+    place: dict[str, tuple[int, Field]] = {}
+    for field in fields:
+        first = sum(len(other.variables) for other in fields[: fields.index(field)])
+        place |= dict.fromkeys(field.columns, (first, field))
+    masks: dict[tuple[int, ...], Floats] = {}
+    for order in orders:
+        (a, low), (b, high) = place[order.low], place[order.high]
+        spans = [bin_interval(f, bins[i].of_cell, bins[i].size) for i, f in ((a, low), (b, high))]
+        mask = order_mask(spans[0], spans[1], order.gap)
+        masks[min(a, b), max(a, b)] = mask if a < b else mask.T
+    return masks
+
+
+def create(name: str, values: Hyperparameters) -> Marginal:  # noqa: ARG001 - the shape of every family
+    """Make the unfitted generator."""
+    return Marginal(values)

@@ -1,0 +1,200 @@
+"""Which groups of variables to measure: always what the model still gets most wrong.
+
+Responsible for the order of private choices and measurements, and for the model that comes out of them.
+
+Invariants:
+    - Every choice is an exponential mechanism and every measurement a discrete Gaussian, charged beforehand.
+    - Noise and number of rounds depend on public sizes and on the budget alone.
+Source: the idea of measuring what is worst modelled is AIM's (McKenna et al. 2022).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from generator.base import Progress
+from generator.marginal.junction import JunctionTree
+from generator.marginal.measure import Group, Lens, Measured
+from generator.marginal.model import Model
+from generator.marginal.pairs import all_pairs
+from generator.marginal.reconcile import pooled, pooled_ones, rake, reconciled
+
+__all__ = ["Learner", "Plan"]
+
+Floats = NDArray[np.float64]
+NOTHING: Group = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How a budget is used; all of it is public.
+
+    Attributes:
+        choice: ρ for all choices.
+        counts: ρ for all measurements of groups.
+        rounds: How many times the model is refitted and asked what it gets wrong.
+        picks: How many groups are chosen in each round.
+        cells: Most cells of a clique.
+        caution: How much of the expected noise error a candidate must beat.
+        reluctance: How far above the noise of a choice a candidate must score.
+        emphasis: How many times the error of a pair with the target counts.
+        asks_triples: Whether pairs together with the target are candidates where a clique holds them.
+        sweeps: Passes of proportional fitting.
+    """
+
+    choice: Fraction
+    counts: Fraction
+    rounds: int
+    picks: int
+    cells: int
+    caution: float
+    reluctance: float = 8.0
+    emphasis: int = 1
+    asks_triples: bool = False
+    sweeps: int = 12
+
+
+@dataclass
+class Learner:
+    """Learns a model of binned variables through a lens.
+
+    Attributes:
+        lens: Where choices and measurements are made.
+        sizes: Bins of each variable.
+        known: Unbiased one-way counts and their noise variances.
+        rows: Estimated number of rows.
+        target: A variable that matters most, or None.
+        plan: How the budget is used.
+        masks: Possible (1) and impossible (0) pairs of bins; their groups are always measured.
+        free: Marginals that are known without looking.
+    """
+
+    lens: Lens
+    sizes: Sequence[int]
+    known: Sequence[tuple[Floats, Floats]]
+    rows: float
+    target: int | None
+    plan: Plan
+    masks: Mapping[Group, Floats] = field(default_factory=dict)
+    free: Mapping[Group, Floats] = field(default_factory=dict)
+    measured: list[Measured] = field(default_factory=list)
+
+    def learn(self, progress: Progress) -> Model:
+        """Choose, measure and fit."""
+        count = len(self.sizes)
+        self.ones = pooled_ones([], self.known, rows=self.rows)
+        self._unit = self._noise_unit()
+        self._choices = max(1, self.plan.rounds * self.plan.picks)
+        self._left = self.plan.counts
+        self._measure(list(self.masks))
+        model = self._fit()
+        for turn in range(self.plan.rounds):
+            progress(0.5 + 0.4 * turn / self.plan.rounds, "choice of what is worst modelled")
+            chosen = self._worst(model)
+            if not chosen or self._left < self.plan.counts / 1000:
+                break
+            self._measure(chosen, is_last=turn == self.plan.rounds - 1)
+            model = self._fit()
+        if self._left > self.plan.counts / 1000:
+            again = [item.group for item in self.measured] or [(v,) for v in range(count)]
+            self._measure(again, is_last=True)
+            model = self._fit()
+        return model
+
+    def _noise_unit(self) -> float:
+        """ρ of a group with one cell, such that a typical set of groups uses the whole budget."""
+        nodes = range(len(self.sizes))
+        typical = sorted(self._weight((a, b)) for a in nodes for b in nodes[a + 1 :]) or [1.0]
+        expected = self.plan.rounds * self.plan.picks + len(self.masks)
+        return float(self.plan.counts) / (expected * typical[int(0.6 * (len(typical) - 1))])
+
+    def _weight(self, group: Group) -> float:
+        return math.pow(prod(self.sizes[v] for v in group), 2 / 3)
+
+    def _sigma(self, group: Group) -> float:
+        return float((1 / (2 * self._unit * self._weight(group))) ** 0.5) * self.lens.rows_per_unit
+
+    def _penalty(self, group: Group) -> float:
+        return self.plan.caution * 0.8 * self._sigma(group) * prod(self.sizes[v] for v in group)
+
+    def _worst(self, model: Model) -> list[Group]:
+        done = {item.group for item in self.measured} | set(self.free)
+        known = {pair for group in done for pair in _pairs(group)}
+        tree = self._tree()
+        predicted: dict[Group, Floats] = {
+            pair: self.rows * table for pair, table in all_pairs(model, len(self.sizes)).items() if pair not in known
+        }
+        if self.plan.asks_triples:
+            predicted |= self._triples(model, tree, done)
+        chosen: list[Group] = []
+        for _ in range(self.plan.picks):
+            fitting = {pair: table for pair, table in predicted.items() if tree.cost(frozenset(pair)) <= self.plan.cells}
+            pick = self._choose(fitting, "choice of a pair") if fitting else NOTHING
+            if pick == NOTHING:
+                break
+            chosen.append(pick)
+            tree.join(frozenset(pick))
+            del predicted[pick]
+        return chosen
+
+    def _triples(self, model: Model, tree: JunctionTree, done: set[Group]) -> dict[Group, Floats]:
+        """Predicted counts of pairs with the target that one clique holds together and nobody measured."""
+        if self.target is None:
+            return {}
+        others = [v for v in range(len(self.sizes)) if v != self.target]
+        triples = [tuple(sorted((a, b, self.target))) for a in others for b in others if a < b]
+        return {t: self.rows * model.group(t) for t in triples if t not in done and tree.holds(frozenset(t))}
+
+    def _choose(self, candidates: dict[Group, Floats], name: str) -> Group:
+        penalty = {group: self._penalty(group) for group in candidates}
+        with_nothing = {**candidates, NOTHING: np.zeros(0)}
+        weight = {group: self.plan.emphasis if self.target in group else 1 for group in candidates}
+        margin = self.plan.reluctance * (8 * float(self.plan.choice / self._choices)) ** -0.5 * self.lens.rows_per_unit
+        return self.lens.choose(
+            with_nothing,
+            penalty={**penalty, NOTHING: -margin},
+            weight=weight,
+            rho=self.plan.choice / self._choices,
+            name=name,
+        )
+
+    def _measure(self, groups: Sequence[Group], *, is_last: bool = False) -> None:
+        if not groups or self._left <= 0:
+            return
+        wanted = [Fraction(self._unit * self._weight(group)).limit_denominator(10**12) for group in groups]
+        most = self._left / max(sum(wanted), Fraction(1, 10**15))
+        scale = most if is_last else min(Fraction(1), most)
+        rho = [part * scale for part in wanted]
+        self._add(groups, rho)
+
+    def _add(self, groups: Sequence[Group], rho: Sequence[Fraction]) -> None:
+        self.measured = pooled([*self.measured, *self.lens.measure(groups, rho=rho, name="counts of a group")])
+        self._left -= sum(rho)
+
+    def _tree(self) -> JunctionTree:
+        tree = JunctionTree(self.sizes)
+        for group in (*self.masks, *self.free):
+            tree.join(frozenset(group))
+        for item in self.measured:
+            tree.join(frozenset(item.group))
+        return tree
+
+    def _fit(self) -> Model:
+        self.ones = pooled_ones(self.measured, self.known, rows=self.rows)
+        model = Model(self._tree(), self.ones, self.masks, self.target)
+        free = [
+            (g, rake(t, g, [((v,), self.ones[v]) for v in g], rounds=8)) for g, t in self.free.items()
+        ]  # fmt: skip
+        model.fit([*reconciled(self.measured, self.ones, rows=self.rows), *free], sweeps=self.plan.sweeps)
+        return model
+
+
+def _pairs(group: Group) -> list[Group]:
+    return [(a, b) for i, a in enumerate(group) for b in group[i + 1 :]]
