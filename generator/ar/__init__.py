@@ -1,0 +1,1 @@
+"""`dp-ar`: a masked network predicts each column from the ones before it, trained by DP-SGD."""

@@ -1,0 +1,20 @@
+"""The generator `ctgan`: the package's, wrapped; without any privacy guarantee."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from generator.base import FittedGenerator, GeneratorError
+from generator.gan.packaged import Hyperparameters, Packaged
+
+__all__ = ["Hyperparameters", "create", "load"]
+
+
+def create(name: str, values: Hyperparameters) -> Packaged:
+    """Make the unfitted generator."""
+    return Packaged(name, values)
+
+
+def load(folder: Path, *, digest: str) -> FittedGenerator:
+    """Refused: a model of this package is never saved."""
+    raise GeneratorError(f"a model of ctgan is never saved, so none can be loaded from {folder.name} ({digest[:8]})")

@@ -1,0 +1,1 @@
+"""`dp-tvae`: a tabular variational autoencoder under DP-SGD; `tvae`: the wrapped package."""

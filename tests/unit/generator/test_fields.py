@@ -1,0 +1,72 @@
+from datetime import datetime
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from generator.base import BadTable, GeneratorError
+from generator.encoding import CategoryField, NumberField, conform
+from generator.fields import make_fields
+from generator.grids import make_grid
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.floats(-1e6, 1e6), st.floats(0, 1e6), st.sampled_from([0.0, 0.01, 1.0]), st.integers(4, 300), st.integers(0, 2**32 - 1))
+def test_a_cell_gives_back_values_of_its_own_within_the_bounds(low, width, step, cells, seed):
+    low, high = (round(low), round(low + width)) if step else (low, low + width)
+    grid = make_grid(low, high, step=step, cells=cells)
+    rng = np.random.default_rng(seed)
+    codes = rng.integers(0, grid.size, 50)
+    values = grid.decode(codes, rng)
+    assert ((values >= low - 1e-6) & (values <= high + 1e-6)).all()
+    assert grid.size <= 2 * cells + 4
+    if step:
+        assert (grid.encode(values) == codes).all()
+
+
+def test_values_beyond_the_bounds_count_as_the_bound():
+    field = NumberField("a", make_grid(0, 9, step=1.0, cells=20), True, True)
+    codes = field.encode({"a": pa.array([-5, 0, 9, 99, None])})[0]
+    assert codes.tolist() == [0, 0, 9, 9, 10]
+
+
+@pytest.mark.parametrize(("has_rest", "can_miss", "code"), [(False, True, 2), (False, False, 1), (True, True, 1)])
+def test_a_value_outside_the_domain(has_rest, can_miss, code):
+    field = CategoryField("a", ("x", "rest"), can_miss, has_rest)
+    assert field.encode({"a": pa.array(["x", "y"])})[0].tolist() == [0, code]
+
+
+def test_missing_values_come_back_as_missing(shop_card):
+    fields = make_fields(shop_card, {"product": ("p",), "amount": (0.0, 100.0)})
+    rng = np.random.default_rng(0)
+    for field in fields:
+        codes = [np.array([v.missing if v.missing is not None else 0]) for v in field.variables]
+        for name, column in field.decode(codes, rng).items():
+            assert column.null_count == (1 if shop_card.columns[name].missing else 0)
+
+
+def test_days_keep_their_weekday_and_hours(card_of):
+    card = card_of({"at": {"type": "datetime", "bounds": ["2024-01-01", "2024-03-31"], "missing": False}})
+    field = make_fields(card, {})[0]
+    moments = pa.array([datetime(2024, 1, 1, 5, 30), datetime(2024, 2, 29, 23, 59), datetime(2030, 1, 1)], pa.timestamp("us"))  # noqa: DTZ001
+    day, weekday, hour = field.encode({"at": moments})
+    assert day.tolist() == [0, 59, 90]
+    assert weekday.tolist() == [0, 3, 6]
+    assert hour.tolist() == [5, 23, 23]
+    back = field.decode([day, weekday, hour], np.random.default_rng(0))["at"].to_pylist()
+    assert [(b.date().isoformat(), b.hour) for b in back] == [("2024-01-01", 5), ("2024-02-29", 23), ("2024-03-31", 23)]
+
+
+@pytest.mark.parametrize("column", [{"type": "category"}, {"type": "number"}, {"type": "date"}])
+def test_an_open_column_is_not_encoded_for_free(card_of, column):
+    with pytest.raises(GeneratorError, match="open_one"):
+        make_fields(card_of({"open_one": column}), {})
+
+
+def test_a_column_of_another_kind_is_refused_without_its_values(card_of):
+    card = card_of({"a": {"type": "integer", "bounds": [0, 9]}})
+    with pytest.raises(BadTable, match="'a' cannot be read as integer") as refusal:
+        conform(pa.table({"a": ["secret"]}), card.columns)
+    assert "secret" not in str(refusal.value)
