@@ -1,0 +1,208 @@
+"""Singling out: isolating one person by a predicate that the synthetic table suggests.
+
+Responsible for `privacy.singling_out.univariate` and `.multivariate` (Giomi et al. 2023; WP216, first risk).
+
+Invariants:
+    - A predicate is taken when exactly one synthetic row satisfies it; it succeeds on train when exactly one person of a
+      sample of train does. The control asks the same of a sample of the holdout with as many people.
+    - Predicates are made from synthetic rows and public types only.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from evaluator.distances import Coded, Encoding
+from evaluator.inputs import Inputs
+from evaluator.privacy.family import Family, PrivacyOptions
+from evaluator.privacy.neighbours import Pool, pool_of
+from evaluator.statistics import Rate, risk_over_control
+from policies.metrics import MetricResult
+
+__all__ = ["SINGLING_OUT"]
+
+Flags = npt.NDArray[np.bool_]
+Indices = npt.NDArray[np.int64]
+PREFIX = "privacy.singling_out"
+ONE = f"{PREFIX}.univariate"
+MANY = f"{PREFIX}.multivariate"
+ATTEMPTS = 20_000
+MOST_SYNTHETIC = 32_768
+PILOT = 512
+LEAST_UNIVARIATE = 500
+"""Fewer values that only one synthetic row has say nothing to within the line; the rare-value test covers them exactly."""
+LEAST_MULTIVARIATE = 500
+LEAST_PEOPLE = 200
+BLOCK = 32
+WIDTHS = (2, 3, 4, 5, 6, 8)
+ENOUGH_UNIQUE = 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class _Predicates:
+    """Conjunctions over columns: `uses[a, c]` says whether attempt a looks at column c of its seed row."""
+
+    seeds: Indices
+    uses: Flags
+    upward: Flags
+
+    def take(self, attempts: npt.NDArray[Any] | slice) -> _Predicates:
+        return _Predicates(self.seeds[attempts], self.uses[attempts], self.upward[attempts])
+
+
+def _singling_out(inputs: Inputs, options: PrivacyOptions) -> dict[str, MetricResult]:
+    pool = pool_of(inputs, options)
+    return {ONE: _univariate(inputs, pool, options), MANY: _multivariate(inputs, pool, options)}
+
+
+def _result(attack: Rate, control: Rate, method: str, options: PrivacyOptions, **detail: object) -> MetricResult:
+    value, interval = risk_over_control(attack, control, options.confidence)
+    return MetricResult(
+        value=value,
+        interval=interval,
+        confidence=options.confidence,
+        n=attack.trials,
+        direction="lower",
+        method=method,
+        detail={
+            "attack": attack.share,
+            "control": control.share,
+            "detection_limit": (3.09 + 1.28) * (interval[1] - interval[0]) / (2 * 1.96),
+            **detail,
+        },
+    )
+
+
+def _univariate(inputs: Inputs, pool: Pool, options: PrivacyOptions) -> MetricResult:
+    """Values that one synthetic row alone has: does one person of train alone have them?"""
+    method = "values unique in the synthetic table; residual risk over control, Newcombe interval"
+    hits, misses, total = 0, 0, 0
+    by_column: dict[str, list[int]] = {}
+    for name in inputs.columns:
+        size = len(inputs.domain(name)) + 1
+        unique = np.bincount(inputs.synthetic.codes(name) + 1, minlength=size)[1:] == 1
+        people = [
+            _people(table.codes(name)[rows] + 1, pool.unit[side], size)[1:]
+            for table, rows, side in (
+                (inputs.train, pool.train_rows, pool.member),
+                (inputs.holdout, pool.holdout_rows, ~pool.member),
+            )
+        ]
+        mine, theirs = int((unique & (people[0] == 1)).sum()), int((unique & (people[1] == 1)).sum())
+        by_column[name] = [mine, theirs, int(unique.sum())]
+        hits, misses, total = hits + mine, misses + theirs, total + int(unique.sum())
+    if total < LEAST_UNIVARIATE:
+        why = f"only {total} values stand in the synthetic table once; the rare-value test covers them exactly"
+        return MetricResult.not_applicable(direction="lower", method=method, why=why, train_hits=hits, control_hits=misses)
+    worst = sorted(by_column, key=lambda name: by_column[name][1] - by_column[name][0])[:3]
+    columns = [{"column": name, "train": by_column[name][0], "control": by_column[name][1]} for name in worst]
+    return _result(Rate(hits, total), Rate(misses, total), method, options, columns=columns)
+
+
+def _people(codes: npt.NDArray[np.integer], unit: Indices, size: int) -> Indices:
+    """How many different units have each code."""
+    pairs = np.unique(unit * np.int64(size) + codes)
+    return np.bincount(pairs % size, minlength=size).astype(np.int64)
+
+
+def _multivariate(inputs: Inputs, pool: Pool, options: PrivacyOptions) -> MetricResult:
+    method = "conjunctions over random columns of synthetic rows; residual risk over control, Newcombe interval"
+    rng = inputs.generator("privacy", "singling_out")
+    synthetic = Encoding.of(inputs).synthetic
+    rows = np.sort(rng.choice(synthetic.rows, min(MOST_SYNTHETIC, synthetic.rows), replace=False))
+    synthetic = synthetic.take(rows)
+    people = min(int(pool.unit_is_member.sum()), int((~pool.unit_is_member).sum()))
+    if people < LEAST_PEOPLE:
+        why = f"{people} people on the smaller side; {LEAST_PEOPLE} are needed"
+        return MetricResult.inconclusive(direction="lower", method=method, why=why, n=people)
+    predicates = _chosen(synthetic, rng, options.workers)
+    if len(predicates.seeds) < LEAST_MULTIVARIATE:
+        why = f"only {len(predicates.seeds)} predicates isolate a synthetic row; {LEAST_MULTIVARIATE} are needed"
+        if synthetic.rows < LEAST_MULTIVARIATE:
+            return MetricResult.inconclusive(direction="lower", method=method, why=why, n=len(predicates.seeds))
+        return MetricResult.not_applicable(direction="lower", method=method, why=why)
+    rates = []
+    for side in (pool.member, ~pool.member):
+        coded = pool.coded.take(np.flatnonzero(side))
+        count = _satisfied_by_one(predicates, synthetic, coded, pool.unit[side], options.workers)
+        rates.append(Rate(int(count.sum()), len(count)))
+    return _result(rates[0], rates[1], method, options, columns_per_predicate=int(predicates.uses[0].sum()))
+
+
+def _chosen(synthetic: Coded, rng: np.random.Generator, workers: int) -> _Predicates:
+    """Predicates that exactly one synthetic row satisfies; as few columns each as isolate most rows."""
+    width = len(synthetic.columns)
+    for columns in [w for w in WIDTHS if w <= width] or [width]:
+        pilot = _drawn(synthetic, columns, PILOT, rng)
+        share = float(_satisfied_by_one(pilot, synthetic, synthetic, None, workers).mean())
+        if share >= ENOUGH_UNIQUE:
+            break
+    attempts = _drawn(synthetic, columns, min(ATTEMPTS, 2 * synthetic.rows), rng)
+    return attempts.take(_satisfied_by_one(attempts, synthetic, synthetic, None, workers))
+
+
+def _drawn(synthetic: Coded, columns: int, attempts: int, rng: np.random.Generator) -> _Predicates:
+    seeds = rng.integers(0, synthetic.rows, attempts)
+    order = rng.random((attempts, len(synthetic.columns))).argsort(axis=1)
+    upward = np.zeros(order.shape, dtype=np.bool_)
+    for position, is_number in enumerate(synthetic.is_number):
+        if is_number:
+            column: npt.NDArray[Any] = synthetic.columns[position]
+            upward[:, position] = column[seeds] >= np.median(column)
+    return _Predicates(seeds, order < columns, upward)
+
+
+def _satisfied_by_one(predicates: _Predicates, seeds: Coded, table: Coded, unit: Indices | None, workers: int) -> Flags:
+    """Whether exactly one row (one unit, where units are given) of a table satisfies each predicate."""
+    order = np.argsort(predicates.seeds, kind="stable")
+    row_is_unit = unit is None or len(np.unique(unit)) == len(unit)
+
+    def judged(start: int) -> Flags:
+        block = order[start : start + BLOCK]
+        holds = np.ones((len(block), table.rows), dtype=np.bool_)
+        for position, is_number in enumerate(table.is_number):
+            used = np.flatnonzero(predicates.uses[block, position])
+            if len(used):
+                value = seeds.columns[position][predicates.seeds[block[used]]]
+                directions = predicates.upward[block[used], position] if is_number else None
+                _narrow(holds, used, table.columns[position], value, directions)
+        if row_is_unit:
+            return np.asarray(holds.sum(axis=1) == 1)
+        return np.array([_one_unit(line, unit) for line in holds], dtype=np.bool_)
+
+    with ThreadPoolExecutor(workers) as threads:
+        flags = list(threads.map(judged, range(0, len(order), BLOCK)))
+    result = np.empty(len(order), dtype=np.bool_)
+    result[order] = np.concatenate(flags) if flags else np.zeros(0, dtype=np.bool_)
+    return result
+
+
+def _narrow(
+    holds: Flags,
+    used: Indices,
+    column: npt.NDArray[Any],
+    value: npt.NDArray[Any],
+    upward: Flags | None,
+) -> None:
+    for line, wanted, up in zip(used, value, [None] * len(used) if upward is None else upward, strict=True):
+        if up is None or wanted < 0:  # a category, or a missing number
+            holds[line] &= column == wanted
+        elif up:
+            holds[line] &= column >= wanted
+        else:
+            holds[line] &= (column <= wanted) & (column >= 0)
+
+
+def _one_unit(line: Flags, unit: Indices | None) -> bool:
+    owners = unit[line] if unit is not None else np.flatnonzero(line)
+    return len(owners) > 0 and bool((owners == owners[0]).all())
+
+
+SINGLING_OUT = Family(
+    name=PREFIX, names=(PREFIX,), run=_singling_out, cost="20,000 predicates on at most 32,768 rows of each table"
+)
