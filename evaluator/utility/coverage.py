@@ -1,0 +1,124 @@
+"""What of train's variety survives: rare categories, all categories, the range of numbers.
+
+Responsible for `utility.coverage.{rare,categories,range}`.
+
+Invariants:
+    - A rare value is held by at least 20 and at most 1 % of train's privacy units. What fewer share is no utility to keep: its
+      reappearance is what the privacy metrics look for.
+    - Rare survival is measured against what a fair sample of train of the synthetic size would keep.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from evaluator.statistics import Rate, wilson
+from evaluator.utility.intervals import CONFIDENCE
+from evaluator.utility.tables import FloatArray, Measured, Side, Tables
+from policies.metrics import MetricResult
+
+__all__ = ["RARE_UNITS", "measure", "units_per_code"]
+
+RARE_UNITS: Final = 20
+RARE_SHARE: Final = 0.01
+TAIL: Final = 0.01
+
+
+def measure(tables: Tables) -> dict[str, MetricResult]:
+    """All coverage metrics."""
+    return {
+        "utility.coverage.rare": _rare(tables),
+        "utility.coverage.categories": _categories(tables),
+        "utility.coverage.range": _range(tables),
+    }
+
+
+def units_per_code(tables: Tables, column: Measured, side: Side) -> FloatArray:
+    """How many privacy units hold each value of a discrete column."""
+    codes, units = column.codes[side], tables.units[side]
+    if units is None:
+        return np.bincount(codes, minlength=len(column.labels)).astype(np.float64)
+    pairs = np.unique(units * len(column.labels) + codes)
+    return np.bincount(pairs % len(column.labels), minlength=len(column.labels)).astype(np.float64)
+
+
+def _rare(tables: Tables) -> MetricResult:
+    method = "survivors over expected; Wilson"
+    kept, expected, many, lost = 0, 0.0, 0, []
+    for column in tables.discrete:
+        holders = units_per_code(tables, column, "train")
+        shares = np.bincount(column.codes["train"], minlength=len(column.labels)) / tables.rows["train"]
+        rare = (holders >= RARE_UNITS) & (shares <= RARE_SHARE)
+        rare[0] = False
+        present = np.bincount(column.codes["synthetic"], minlength=len(column.labels)) > 0
+        kept += int((rare & present).sum())
+        many += int(rare.sum())
+        expected += float((1 - (1 - shares[rare]) ** tables.rows["synthetic"]).sum())
+        gone = int((rare & ~present).sum())
+        if gone:
+            lost.append({"column": column.name, "lost": gone, "of": int(rare.sum())})
+    if not many:
+        return MetricResult.not_applicable(direction="higher", method=method, why="no category value is rare and shared by 20")
+    if expected < 1:
+        why = "too few synthetic rows for any rare value to be expected"
+        return MetricResult.inconclusive(direction="higher", method=method, why=why, n=many)
+    low, high = wilson(Rate(kept, many), CONFIDENCE)
+    scale = many / expected
+    value = min(1.0, kept / expected)
+    return MetricResult(
+        value=value,
+        interval=(min(value, low * scale), max(value, min(1.0, high * scale))),
+        confidence=CONFIDENCE,
+        n=many,
+        direction="higher",
+        method=method,
+        detail={"kept": kept, "expected": expected, "lost": sorted(lost, key=lambda item: -float(str(item["lost"])))[:10]},
+    )
+
+
+def _categories(tables: Tables) -> MetricResult:
+    """Mean over columns of the share of train's values (shared by 20 units) that occur in synthetic, as SDMetrics averages."""
+    method = "share of train's values present; mean over columns"
+    shares: dict[str, float] = {}
+    for column in tables.discrete:
+        common = units_per_code(tables, column, "train") >= RARE_UNITS
+        common[0] = False
+        if common.any():
+            present = np.bincount(column.codes["synthetic"], minlength=len(column.labels)) > 0
+            shares[column.name] = float(present[common].mean())
+    if not shares:
+        return MetricResult.not_applicable(direction="higher", method=method, why="no category value is shared by 20")
+    worst = min(shares, key=lambda name: (shares[name], name))
+    return MetricResult(
+        value=float(np.mean(list(shares.values()))),
+        direction="higher",
+        method=method,
+        n=tables.rows["synthetic"],
+        detail={"worst": shares[worst], "column": worst},
+    )
+
+
+def _range(tables: Tables) -> MetricResult:
+    """Share of train's middle 98 % that synthetic's middle 98 % covers, mean over columns; extremes stay out of it."""
+    method = "overlap of central ranges; mean over columns"
+    shares: dict[str, float] = {}
+    for column in tables.continuous:
+        train, synthetic = column.present("train"), column.present("synthetic")
+        if len(train) and len(synthetic):
+            low, high = np.quantile(train, [TAIL, 1 - TAIL])
+            other_low, other_high = np.quantile(synthetic, [TAIL, 1 - TAIL])
+            width = float(high - low)
+            overlap = float(min(high, other_high) - max(low, other_low))
+            shares[column.name] = max(0.0, overlap / width) if width > 0 else float(other_low <= low <= other_high)
+    if not shares:
+        return MetricResult.not_applicable(direction="higher", method=method, why="no column has a range in both tables")
+    worst = min(shares, key=lambda name: (shares[name], name))
+    return MetricResult(
+        value=float(np.mean(list(shares.values()))),
+        direction="higher",
+        method=method,
+        n=tables.rows["synthetic"],
+        detail={"worst": shares[worst], "column": worst},
+    )
