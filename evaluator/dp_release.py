@@ -1,0 +1,157 @@
+"""Publish a few metrics with noise, for a stated ε: an alternative to bands.
+
+Responsible for `noisy_metrics`: distances of each column between train and synthetic, and the mean of each number with public
+bounds, each with Laplace noise (OpenDP, random bits of the operating system, never seeded).
+
+The guarantee: ε-differential privacy for replacing one privacy unit of train, the synthetic table and the card being given. It
+covers these numbers and nothing else: the synthetic table has its own guarantee, or none, and other metrics have none.
+
+Invariants:
+    - One row of each privacy unit counts, chosen without looking at values, so one unit moves a share by at most 1/n.
+    - n enters the noise only through the lower edge of its band, so the scale published does not tell the exact count.
+    - ε is divided evenly by exact decimals; their sum never exceeds what was stated.
+    - The mechanism's own privacy map must account for no more than its part, or nothing is released.
+    - Results are clipped to their range after the noise, which costs nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from decimal import ROUND_DOWN, Decimal
+from typing import Any, Final
+
+import numpy as np
+
+from evaluator.disclosure import count_band
+from evaluator.inputs import Inputs
+from evaluator.utility.marginals import ks_distance, tv_distance
+from evaluator.utility.names import segment
+from evaluator.utility.tables import FloatArray, IntArray, Measured, Tables, tables_of
+
+__all__ = ["NoisyMetric", "NoisyRelease", "noisy_metrics"]
+
+GRID: Final = Decimal("1e-9")
+ROUNDING: Final = 1e-9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoisyMetric:
+    """A number with noise.
+
+    Attributes:
+        value: The noisy number, within its range.
+        scale: Laplace scale; 95 % of the noise lies within three times of it.
+        epsilon: What this number cost.
+    """
+
+    value: float
+    scale: float
+    epsilon: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoisyRelease:
+    """Noisy metrics and the guarantee for all of them together."""
+
+    metrics: dict[str, NoisyMetric]
+    epsilon: Decimal
+    unit: str
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-safe form; ε as text."""
+        return {
+            "epsilon": str(self.epsilon),
+            "delta": "0",
+            "unit": self.unit,
+            "neighbours": "replace",
+            "noise_source": "OpenDP Laplace, operating system",
+            "metrics": {
+                name: {"value": metric.value, "scale": metric.scale, "epsilon": str(metric.epsilon)}
+                for name, metric in self.metrics.items()
+            },
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Query:
+    """A number to be released: its value, how much one unit can move it, and its range."""
+
+    value: float
+    sensitivity: float
+    low: float
+    high: float
+
+
+def noisy_metrics(inputs: Inputs, *, epsilon: Decimal) -> NoisyRelease:
+    """Distances and means of all columns with noise.
+
+    Args:
+        inputs: Checked tables.
+        epsilon: What all numbers together may cost, above 0.
+
+    Raises:
+        ValueError: ε is not a positive number, or train has too few privacy units to say anything.
+    """
+    if not (epsilon.is_finite() and epsilon > 0):
+        raise ValueError(f"epsilon is a positive number, not {epsilon}")
+    tables = tables_of(inputs)
+    rows = _one_row_a_unit(tables)
+    queries = _queries(tables, rows, _lower_edge(len(rows)))
+    each = (epsilon / len(queries)).quantize(GRID, rounding=ROUND_DOWN)
+    if each <= 0:
+        raise ValueError(f"epsilon {epsilon} is too small to be divided over {len(queries)} numbers")
+    return NoisyRelease(
+        metrics={name: _noisy(query, each) for name, query in queries.items()},
+        epsilon=epsilon,
+        unit=inputs.card.spec.privacy_unit or "row",
+    )
+
+
+def _one_row_a_unit(tables: Tables) -> IntArray:
+    """The first row of every unit of train in the order of the table."""
+    return np.asarray(np.unique(tables.blocks("train"), return_index=True)[1], dtype=np.int64)
+
+
+def _lower_edge(count: int) -> int:
+    words = count_band(count)
+    if words.startswith("below"):
+        raise ValueError("train has fewer than 100 privacy units: noise would hide everything")
+    return int(re.sub(r"[^0-9].*", "", words.replace(",", "")))
+
+
+def _queries(tables: Tables, rows: IntArray, n: int) -> dict[str, _Query]:
+    queries = {}
+    for column in tables.columns.values():
+        name = segment(column.name)
+        kind = "ks" if column.is_continuous else "tv"
+        queries[f"utility.marginals.{kind}.{name}"] = _Query(_distance(column, rows), 1 / n, 0.0, 1.0)
+        bounds = column.spec.number_bounds()
+        if bounds is not None and bounds[1] > bounds[0]:
+            low, high = bounds
+            values = _filled(column.values["train"][rows], (low + high) / 2)
+            queries[f"mean.{name}"] = _Query(float(np.clip(values, low, high).mean()), (high - low) / n, low, high)
+    return queries
+
+
+def _filled(values: FloatArray, stand_in: float) -> FloatArray:
+    return np.asarray(np.where(np.isnan(values), stand_in, values))
+
+
+def _distance(column: Measured, rows: IntArray) -> float:
+    """Distance over all rows, a missing value being one of the values: leaving it out would make n depend on it."""
+    if column.is_continuous:
+        return ks_distance(_filled(column.values["train"][rows], np.inf), _filled(column.values["synthetic"], np.inf))
+    return tv_distance(column.codes["train"][rows], column.codes["synthetic"], len(column.labels))
+
+
+def _noisy(query: _Query, epsilon: Decimal) -> NoisyMetric:
+    import opendp.prelude as dp
+
+    dp.enable_features("contrib")
+    scale = query.sensitivity / float(epsilon) * (1 + ROUNDING)
+    measurement: Any = dp.m.make_laplace(dp.atom_domain(T=float, nan=False), dp.absolute_distance(T=float), scale=scale)
+    if Decimal(measurement.map(query.sensitivity)) > epsilon:
+        raise ArithmeticError("the mechanism's own account exceeds the epsilon that was set aside for it")
+    value = float(measurement(query.value))
+    return NoisyMetric(value=min(max(value, query.low), query.high), scale=scale, epsilon=epsilon)

@@ -1,0 +1,59 @@
+"""The recipient's page: bands and the verdict, nothing exact.
+
+Responsible for `recipient_body`.
+
+Invariants: it is drawn from `disclosure.apply(card, "banded")` and from the status of each rule;
+a rule's message, observed value and interval are never shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from evaluator.disclosure import apply
+from evaluator.render.lights import title
+from evaluator.render.marks import pill
+from evaluator.render.svg import clean
+from evaluator.report_card import ReportCard
+
+__all__ = ["recipient_body"]
+
+FAMILIES: Final = (("privacy", "Privacy"), ("utility", "Utility"), ("fairness", "Fairness"))
+
+
+def recipient_body(card: ReportCard, verdict: Mapping[str, Any] | None) -> str:
+    """The body of the page."""
+    banded = apply(card, "banded")
+    rules = {} if verdict is None else {rule["metric"]: rule["status"] for rule in verdict["rules"]}
+    rows = banded["rows"]
+    facts = "".join(
+        f"<div><b>{clean(rows[side])}</b><small>{side} rows</small></div>" for side in ("synthetic", "train", "holdout")
+    )
+    lead = "Report card of a synthetic table, for its recipient. Values are bands: exact ones would themselves tell about people."
+    head = f"<h1>{clean(card.dataset)}</h1><div class=lead>{lead}</div><div class=facts>{facts}</div>"
+    parts = [head, _banner(verdict)]
+    for family, heading in FAMILIES:
+        named = {name: entry for name, entry in banded["metrics"].items() if name.startswith(f"{family}.")}
+        if named:
+            order = sorted(named, key=lambda name: (name not in rules, named[name]["band"] is None, name))
+            lines = "".join(_row(name, named[name], rules.get(name)) for name in order)
+            head = "<tr><th>metric<th>band<th>better<th>gate</tr>"
+            parts.append(f"<h2>{heading}</h2><div class=panel><table>{head}{lines}</table></div>")
+    return "".join(parts)
+
+
+def _banner(verdict: Mapping[str, Any] | None) -> str:
+    if verdict is None:
+        return ""
+    passed = bool(verdict["passed"])
+    words = "Passed by the gate" if passed else "Refused by the gate"
+    return f'<div class="banner {"pass" if passed else "fail"}"><b>{words}</b></div>'
+
+
+def _row(name: str, entry: Mapping[str, Any], status: str | None) -> str:
+    band = entry["band"] if entry["band"] is not None else entry["status"].replace("_", " ")
+    return (
+        f"<tr><td>{clean(title(name), 110)}<small><code>{clean(name, 120)}</code></small>"
+        f"<td>{clean(band)}<td>{clean(entry['direction'])}<td>{pill(status) if status is not None else ''}</tr>"
+    )

@@ -1,0 +1,153 @@
+"""What the numbers mean, in sentences for somebody who must decide.
+
+Responsible for `sentences`: one line per question, from the metrics that answer it.
+
+Invariants: a metric that is missing or undecided gets a sentence that says so; no sentence claims compliance or safety.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+from evaluator.report_card import ReportCard
+from policies.metrics import MetricResult
+
+__all__ = ["sentences"]
+
+MIA: Final = "privacy.membership_inference"
+
+
+def sentences(card: ReportCard) -> tuple[str, ...]:
+    """The answers in the order: who is exposed, what is learnt, what is kept, who is served worse."""
+    return tuple(sentence for metric, words in QUESTIONS for sentence in _answer(card, metric, words))
+
+
+def _answer(card: ReportCard, metric: str, words: Callable[[MetricResult, Mapping[str, Any]], str]) -> Iterator[str]:
+    result = card.metrics.get(metric)
+    if result is None or result.status == "not_applicable":
+        return
+    if result.value is None:
+        why = result.detail.get("why", "the reason was not given")
+        yield f"Undecided ({metric}): {why}."
+        return
+    yield words(result, result.detail)
+
+
+def _percent(value: float | None) -> str:
+    if value is None:
+        return "?"
+    return f"{value:.1%}" if abs(value) < 0.1 else f"{value:.0%}"  # noqa: PLR2004 - tenths of a per cent matter below ten
+
+
+def _more(value: float | None) -> str:
+    """How much more often, from an excess over control."""
+    return f"{_percent(value)} more often" if (value or 0.0) > 0 else "no more often"
+
+
+def _copies(result: MetricResult, detail: Mapping[str, Any]) -> str:
+    value = result.value or 0.0
+    if value <= 0:
+        return "No row of train stands in the output more often than rows of people it never saw."
+    found, control = detail.get("train_share"), detail.get("control_share")
+    return (
+        f"{_percent(found)} of train's unique rows stand in the output word for word, against {_percent(control)} of strangers'."
+    )
+
+
+def _rare(_: MetricResult, detail: Mapping[str, Any]) -> str:
+    columns = [str(entry.get("column")) for entry in detail.get("columns", []) if isinstance(entry, dict)]
+    named = f", most in {columns[0]}" if columns else ""
+    share, control = detail.get("train_share"), detail.get("control_share")
+    shares = f"{_percent(share)} of train's reappear against {_percent(control)} of strangers'"
+    return f"Of values that one person alone holds, {shares}{named}."
+
+
+def _membership(result: MetricResult, detail: Mapping[str, Any]) -> str:
+    level = _percent(detail.get("false_positive_rate", 0.01))
+    return (
+        f"An attacker who holds somebody's record recognises {_percent(result.value)} of the people in train while wrongly "
+        f"accusing {level} of strangers; guessing recognises {level}."
+    )
+
+
+def _area(result: MetricResult, _: Mapping[str, Any]) -> str:
+    rate = _percent(result.value)
+    return f"Shown somebody of train and a stranger, an attacker picks the right one in {rate} of cases; chance is 50%."
+
+
+def _exposed(result: MetricResult, detail: Mapping[str, Any]) -> str:
+    level = _percent(detail.get("false_positive_rate", 0.1))
+    return f"Among the most isolated tenth of people it is {_percent(result.value)} at {level} wrong accusations."
+
+
+def _singling(result: MetricResult, _: Mapping[str, Any]) -> str:
+    return f"Describing exactly one person of train by guesswork succeeds {_more(result.value)} than for strangers."
+
+
+def _linking(result: MetricResult, _: Mapping[str, Any]) -> str:
+    return f"Somebody who holds two halves of a record links them {_more(result.value)} than for strangers."
+
+
+def _outliers(result: MetricResult, _: Mapping[str, Any]) -> str:
+    return f"{_percent(result.value)} of the most unusual people have a synthetic row suspiciously close (about 1 % is chance)."
+
+
+def _marginals(result: MetricResult, detail: Mapping[str, Any]) -> str:
+    floor = detail.get("floor")
+    fresh = f"; fresh real rows differ by up to {_percent(floor)}" if floor is not None else ""
+    return f"The column that changed most is {detail.get('column')}: its distribution is off by {_percent(result.value)}{fresh}."
+
+
+def _pairs(result: MetricResult, detail: Mapping[str, Any]) -> str:
+    columns = " and ".join(str(name) for name in detail.get("columns", []))
+    return f"The relation that changed most is between {columns}: {_percent(result.value)} of rows would have to move."
+
+
+def _weekly(result: MetricResult, detail: Mapping[str, Any]) -> str:
+    return f"The weekly rhythm is kept to {_percent(result.value)} in the worst series ({detail.get('worst')})."
+
+
+def _learning(result: MetricResult, detail: Mapping[str, Any]) -> str:
+    return (
+        f"A model trained on the output instead of train loses {result.value or 0:.3f} of its score at predicting "
+        f"{detail.get('target')} (the worst of three models)."
+    )
+
+
+def _parity(result: MetricResult, detail: Mapping[str, Any]) -> str:
+    growth = "grows" if (result.value or 0) > 0 else "shrinks"
+    points = f"{100 * abs(result.value or 0):.1f} points"
+    return (
+        f"For models trained on it the gap in favourable decisions between groups of {detail.get('column')} {growth} by {points}."
+    )
+
+
+def _representation(result: MetricResult, detail: Mapping[str, Any]) -> str:
+    return (
+        f"The group whose presence changed most is {detail.get('group')} ({detail.get('column')}): "
+        f"ratio {result.value or 0:.2f} of 1, where 0.8 is a loss or gain of a fifth."
+    )
+
+
+def _epsilon(result: MetricResult, _: Mapping[str, Any]) -> str:
+    return f"The generator accounts for a privacy loss of ε = {result.value:g}; the numbers on this page are outside of it."
+
+
+QUESTIONS: Final[tuple[tuple[str, Callable[[MetricResult, Mapping[str, Any]], str]], ...]] = (
+    ("privacy.copies.excess_share", _copies),
+    ("privacy.rare_values.excess_share", _rare),
+    (f"{MIA}.auc", _area),
+    (f"{MIA}.tpr_at_fpr_1pct", _membership),
+    (f"{MIA}.exposed.tpr_at_fpr_10pct", _exposed),
+    ("privacy.singling_out.multivariate", _singling),
+    ("privacy.linkability", _linking),
+    ("privacy.outlier_exposure", _outliers),
+    ("privacy.dp.epsilon", _epsilon),
+    ("utility.marginals.ks.worst", _marginals),
+    ("utility.pairs.contingency.worst", _pairs),
+    ("utility.seasonality.weekly", _weekly),
+    ("utility.tstr.worst.gap", _learning),
+    ("fairness.demographic_parity.worst.shift", _parity),
+    ("fairness.representation.worst.ratio", _representation),
+)
