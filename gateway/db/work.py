@@ -1,0 +1,162 @@
+"""The unit of work: one database transaction in which decision, budget, state and audit event stand or fall together.
+
+Responsible for engines (SQLite in WAL mode, PostgreSQL) and for transactions. It knows no tables: each repository
+takes the `Work` it is given, e.g. `Ledgers(work)` or `Log(work)`.
+
+Invariants:
+    - Leaving the block without `commit()` rolls everything back.
+    - A database that cannot take the write (disk full, lock held too long, server gone) raises `NotRecorded`: callers
+      answer 503 and nothing was changed.
+    - SQLite write transactions begin IMMEDIATE, so that two writers queue instead of failing half-way.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import NullPool
+
+from gateway.errors import NotRecorded
+
+__all__ = ["Database", "Work"]
+
+BUSY_TIMEOUT_MS = 15_000
+GONE = frozenset({"42P01", "42501", "3F000", "3D000"})
+"""SQLSTATEs that PostgreSQL's driver files under mistakes of the program, and that are a database which cannot take the write:
+no such table, no privilege, no such schema, no such database."""
+
+
+@dataclass(slots=True)
+class Work:
+    """One open transaction.
+
+    Attributes:
+        connection: What repositories execute on.
+        is_sqlite: Whether the one-writer rules of SQLite hold (else PostgreSQL).
+    """
+
+    connection: Connection
+    is_sqlite: bool
+    is_committed: bool = field(default=False, init=False)
+
+    def commit(self) -> None:
+        """Make everything done in this unit of work durable, or raise and change nothing."""
+        self.connection.commit()
+        self.is_committed = True
+
+    def execute(self, statement: Any, parameters: Any = None) -> Any:
+        """Execute a statement in this transaction."""
+        return self.connection.execute(statement, parameters)
+
+
+class Database:
+    """An engine and its transactions."""
+
+    def __init__(self, url: str, *, pool_size: int = 10) -> None:
+        self.url = url
+        self.is_sqlite = url.startswith("sqlite")
+        self.engine = _sqlite_engine(url) if self.is_sqlite else _postgres_engine(url, pool_size)
+
+    @contextmanager
+    def begin(self) -> Iterator[Work]:
+        """A write transaction.
+
+        Raises:
+            NotRecorded: the database could not take it; nothing was changed.
+        """
+        with self._transaction("BEGIN IMMEDIATE") as work:
+            yield work
+
+    @contextmanager
+    def read(self) -> Iterator[Work]:
+        """A transaction for reading; it is always rolled back."""
+        with self._transaction("BEGIN") as work:
+            yield work
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[Work]:
+        try:
+            with self.engine.connect() as connection:
+                if self.is_sqlite:
+                    connection.exec_driver_sql(begin)
+                work = Work(connection=connection, is_sqlite=self.is_sqlite)
+                try:
+                    yield work
+                finally:
+                    if not work.is_committed and self.is_sqlite and connection.connection.dbapi_connection is not None:
+                        connection.rollback()
+        except (IntegrityError, ProgrammingError, DataError) as error:
+            if getattr(error.orig, "sqlstate", None) not in GONE:
+                raise
+            raise _not_recorded(error) from error
+        except DBAPIError as error:
+            raise _not_recorded(error) from error
+        except PoolTimeout as error:
+            raise NotRecorded("no connection to the database is free") from error
+
+    def ping(self) -> None:
+        """Check that the database answers.
+
+        Raises:
+            NotRecorded: it does not.
+        """
+        with self.read() as work:
+            work.execute(text("SELECT 1"))
+
+    def dispose(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+
+def _not_recorded(error: DBAPIError) -> NotRecorded:
+    return NotRecorded(f"the database did not take the transaction ({type(error.orig).__name__})")
+
+
+def _sqlite_engine(url: str) -> Engine:
+    # One connection a transaction: SQLite connections are cheap, and a pool would hand them across threads.
+    engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # we say BEGIN ourselves; the driver would defer it
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+        _set_wal(cursor)
+        cursor.execute("PRAGMA synchronous=FULL")  # NORMAL may lose the last commits on a power cut
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.close()
+
+    return engine
+
+
+def _set_wal(cursor: Any) -> None:
+    """WAL is a property of the file: set once. Switching needs a moment without other connections, so ask patiently."""
+    for attempt in range(50):
+        try:
+            if cursor.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
+                return
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except Exception as error:  # the driver's own class: sqlite3.OperationalError
+            if "locked" not in str(error) or attempt == 49:  # noqa: PLR2004 - the last attempt
+                raise
+            time.sleep(0.1)
+        else:
+            return
+
+
+def _postgres_engine(url: str, pool_size: int) -> Engine:
+    full = url if "+" in url.split("://", 1)[0] else url.replace("postgresql://", "postgresql+psycopg://", 1)
+    return create_engine(
+        full,
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        pool_pre_ping=True,
+        connect_args={"connect_timeout": 10, "options": "-c lock_timeout=15000 -c statement_timeout=60000 -c timezone=UTC"},
+    )
