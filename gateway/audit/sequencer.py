@@ -1,0 +1,152 @@
+"""The one writer of the tree: gives event rows their leaf indices, grows the tiles, signs and publishes checkpoints.
+
+Invariants:
+    - Indices have no gaps and are given once; a leader lock keeps a second sequencer out.
+    - Rows are found by `leaf_index IS NULL`, never by an identifier watermark: transactions commit in any order.
+    - Indices, tiles and the new head are one transaction; the signature follows after its commit.
+    - Nothing is signed that is smaller than, or inconsistent with, the newest checkpoint outside the database (the anchor).
+    - A checkpoint counts as signed only once the anchor has it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import select, text
+
+from gateway.audit.anchor import Anchor
+from gateway.audit.note import Checkpoint, NoteSigner, NoteVerifier
+from gateway.audit.tree import Head, Tree, add_head, continues, has_note, newest_head, prove_consistency, set_indices, set_note
+from gateway.audit.witness import Witness
+from gateway.db.tables.audit import audit_event
+from gateway.db.work import Database, Work
+from gateway.errors import VerificationFailed
+from gateway.telemetry import logger
+
+__all__ = ["Sequencer"]
+
+LEADER_LOCK = 0x7467_6C6F_67  # "tglog"
+BATCH = 4096
+SLOW = timedelta(seconds=60)
+
+
+class Sequencer:
+    """Makes leaves of event rows."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        signer: NoteSigner,
+        anchor: Anchor,
+        trusted: tuple[NoteVerifier, ...] = (),
+        witness: Witness | None = None,
+        batch: int = BATCH,
+    ) -> None:
+        """Keep what is needed.
+
+        Args:
+            database: Where events and tiles are.
+            signer: The log's own key; its name is the origin.
+            anchor: Where checkpoints are published.
+            trusted: Earlier keys of the log, so that the newest published checkpoint is still believed after a rotation.
+            witness: Cosigns checkpoints before they are published.
+            batch: Rows taken in one transaction.
+        """
+        self._database, self._signer, self._anchor, self._witness = database, signer, anchor, witness
+        self._keys = (signer.verifier, *trusted)
+        self._batch = batch
+
+    def run_once(self, now: datetime) -> int:
+        """Make leaves of all rows that wait, then sign and publish the new head.
+
+        Args:
+            now: The present, to notice events that waited too long.
+
+        Returns:
+            How many leaves were made.
+
+        Raises:
+            NotRecorded: the database or the anchor did not take it; the next call goes on.
+            VerificationFailed: tiles, database and anchor do not agree; nothing is signed until a person has looked.
+        """
+        total = 0
+        while self._has_pending(now):
+            count = self._sequence()
+            total += count
+            if count < self._batch:
+                break
+        self._sign_newest()
+        return total
+
+    def _has_pending(self, now: datetime) -> bool:
+        # Looking first keeps an idle sequencer from taking the one write lock of SQLite.
+        waiting = select(audit_event.c.at).where(audit_event.c.leaf_index.is_(None)).order_by(audit_event.c.id).limit(1)
+        with self._database.read() as work:
+            oldest = work.execute(waiting).scalar_one_or_none()
+        if oldest is None:
+            return False
+        if now - oldest > SLOW:
+            logger("audit").warning("events waited long for their leaf", seconds=(now - oldest).total_seconds())
+        return True
+
+    def _sequence(self) -> int:
+        with self._database.begin() as work:
+            if not _leads(work):
+                return 0
+            head = newest_head(work)
+            rows = work.execute(
+                select(audit_event.c.id, audit_event.c.leaf_hash)
+                .where(audit_event.c.leaf_index.is_(None))
+                .order_by(audit_event.c.id)
+                .limit(self._batch)
+            ).all()
+            if rows:
+                tree = Tree(work)
+                if tree.root(head.size) != head.root:
+                    raise VerificationFailed(f"the tiles of the log do not give the root of its {head.size} leaves")
+                root = tree.grow(head.size, [bytes(row.leaf_hash) for row in rows])
+                set_indices(work, head.size, [row.id for row in rows])
+                add_head(work, Head(size=head.size + len(rows), root=root, note=None))
+                work.commit()
+            return len(rows)
+
+    def _sign_newest(self) -> None:
+        with self._anchor.exclusive():
+            with self._database.read() as work:
+                head = newest_head(work)
+                if head.note is not None or head.size == 0:
+                    return
+                published = self._anchor.newest()
+                old = None if published is None else self._checked(work, head, published)
+                is_stored = old is None or has_note(work, old.size)
+                note = published if published and old and old.size == head.size else self._signed(work, head)
+            if published is not None and old is not None and not is_stored:
+                self._store(old.size, published)  # a crash came between publishing and storing
+            self._anchor.publish(note)
+            self._store(head.size, note)
+
+    def _store(self, size: int, note: str) -> None:
+        with self._database.begin() as work:
+            set_note(work, size, note)
+            work.commit()
+
+    def _checked(self, work: Work, head: Head, published: str) -> Checkpoint:
+        """The newest published checkpoint, once the database is known to continue it."""
+        old = Checkpoint.verify(published, self._keys)
+        if not continues(work, old, head):
+            raise VerificationFailed(f"the log ({head.size} leaves) does not continue the published one ({old.size} leaves)")
+        return old
+
+    def _signed(self, work: Work, head: Head) -> str:
+        note = self._signer.sign(Checkpoint(self._signer.verifier.name, head.size, head.root).to_text())
+        if self._witness is None:
+            return note
+        return self._witness.cosign(note, size=head.size, prove=lambda old: prove_consistency(work, old, head.size))
+
+
+def _leads(work: Work) -> bool:
+    """Whether this transaction is the one sequencer; on SQLite the write lock already says so."""
+    if work.is_sqlite:
+        return True
+    return bool(work.execute(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": LEADER_LOCK}).scalar_one())

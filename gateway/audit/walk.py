@@ -1,0 +1,234 @@
+"""Walk over all leaves once: rows against their payloads, rows against tiles, and the roots that both give.
+
+Invariants:
+    - Memory does not grow with the log, except for what is wrong with it.
+    - Nothing is concluded here about who is right when row and tile differ; `verify_log` asks the signed roots.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Table, select, type_coerce
+from sqlalchemy.types import NullType
+
+from gateway.audit.event import SCHEMA, SUBJECTS, format_time
+from gateway.audit.findings import FindingKind, Report
+from gateway.audit.merkle import EMPTY_ROOT, HASH_SIZE, leaf_hash, node_hash
+from gateway.audit.tiles import TILE_WIDTH, tile_key
+from gateway.db.tables.audit import audit_event, tile
+from gateway.db.work import Work
+
+__all__ = ["Fold", "Walk", "as_bytes", "check_pending", "check_strays", "raw_columns", "walk_leaves"]
+
+BATCH_TILES = 16
+BATCH = BATCH_TILES * TILE_WIDTH
+MAX_STRAYS = 100
+_CHECKED = ("schema", "id", "kind", "at", *SUBJECTS)
+
+
+def raw_columns(table: Table) -> Any:
+    """All columns as the driver gives them: what was tampered with must not break the reading."""
+    return select(*(type_coerce(column, NullType()).label(column.name) for column in table.columns))
+
+
+def as_bytes(value: object) -> bytes:
+    """The bytes of a binary column; none when something else stands there."""
+    return bytes(value) if isinstance(value, bytes | memoryview) else b""
+
+
+_ROWS = raw_columns(audit_event)
+
+
+class Fold:
+    """The root of a growing tree in logarithmic memory."""
+
+    def __init__(self) -> None:
+        self._peaks: list[tuple[int, bytes]] = []
+
+    def add(self, leaf: bytes) -> None:
+        """Append a leaf hash."""
+        level = 0
+        while self._peaks and self._peaks[-1][0] == level:
+            leaf = node_hash(self._peaks.pop()[1], leaf)
+            level += 1
+        self._peaks.append((level, leaf))
+
+    def root(self) -> bytes:
+        """Root of what was added."""
+        if not self._peaks:
+            return EMPTY_ROOT
+        *others, (_, result) = self._peaks
+        for _, peak in reversed(others):
+            result = node_hash(peak, result)
+        return result
+
+    def copy(self) -> Fold:
+        """An independent fold that goes on from here."""
+        other = Fold()
+        other._peaks = self._peaks.copy()
+        return other
+
+
+@dataclass(slots=True)
+class Walk:
+    """What a walk has seen.
+
+    Attributes:
+        size: Leaves walked.
+        row_roots: Root that the rows give, by size; ends at the first missing row.
+        tile_roots: Root that the tiles give, by size; ends at the first missing hash.
+        rows: Hash of the row's payload where it differs from the tile, by index.
+        tiles: Hash in the tile where it differs from the row, or where there is no row, by index.
+        missing: Indices without a row.
+        tail: Behind this index there is no row.
+        extent: Behind this index there is neither row nor hash.
+    """
+
+    size: int
+    row_roots: dict[int, bytes] = field(default_factory=dict)
+    tile_roots: dict[int, bytes] = field(default_factory=dict)
+    rows: dict[int, bytes] = field(default_factory=dict)
+    tiles: dict[int, bytes] = field(default_factory=dict)
+    missing: list[int] = field(default_factory=list)
+    tail: int = 0
+    extent: int = 0
+
+    def compare(self, index: int, row: bytes | None, held: bytes | None) -> None:
+        """Note what stands at an index."""
+        if row is None:
+            self.missing.append(index)
+        else:
+            self.tail = index + 1
+        if row is not None or held is not None:
+            self.extent = index + 1
+        if row != held:
+            self.rows |= {} if row is None else {index: row}
+            self.tiles |= {} if held is None else {index: held}
+
+
+def walk_leaves(
+    work: Work, *, size: int, sizes: set[int], report: Report, progress: Callable[[int, int], None] | None = None
+) -> Walk:
+    """Walk over the leaves.
+
+    Args:
+        work: A transaction with a stable view.
+        size: How far: the greatest size that anything claims.
+        sizes: Sizes whose roots are wanted.
+        report: Takes findings about single rows.
+        progress: Called with (leaves done, size).
+    """
+    walk = Walk(size)
+    by_rows: Fold | None = Fold()
+    by_tiles = by_rows  # one fold, as long as rows and tiles agree
+    for index, row, held in _pairs(work, size, report, progress):
+        found = None if row is None else _check_row(row, index, report)
+        walk.compare(index, found, held)
+        if by_rows is by_tiles and found != held:
+            by_tiles = None if by_rows is None else by_rows.copy()
+        by_tiles = _extend(by_rows, found) if by_rows is by_tiles else _extend(by_tiles, held)
+        by_rows = by_tiles if by_rows is by_tiles else _extend(by_rows, found)
+        if index + 1 in sizes:
+            _note_root(walk.row_roots, by_rows, index + 1)
+            _note_root(walk.tile_roots, by_tiles, index + 1)
+    return walk
+
+
+def check_pending(work: Work, report: Report) -> int:
+    """Check the rows that wait for their leaf, and count them."""
+    pending = work.execute(_ROWS.where(audit_event.c.leaf_index.is_(None)).order_by(audit_event.c.id))
+    count = 0
+    for row in pending:
+        _check_row(row, None, report)
+        count += 1
+    return count
+
+
+def check_strays(work: Work, size: int, report: Report) -> None:
+    """Look for rows with an index that the tree does not have."""
+    outside = (audit_event.c.leaf_index < 0) | (audit_event.c.leaf_index >= size)
+    query = (
+        select(type_coerce(audit_event.c.leaf_index, NullType()).label("leaf_index"))
+        .where(outside)
+        .order_by(audit_event.c.leaf_index)
+        .limit(MAX_STRAYS)
+    )
+    for row in work.execute(query):
+        index = row.leaf_index if isinstance(row.leaf_index, int) else None
+        report.add(FindingKind.INSERTED, index, f"a row claims leaf {row.leaf_index!r}; the tree has {size} leaves")
+
+
+def _extend(fold: Fold | None, value: bytes | None) -> Fold | None:
+    if fold is None or value is None:
+        return None
+    fold.add(value)
+    return fold
+
+
+def _note_root(roots: dict[int, bytes], fold: Fold | None, size: int) -> None:
+    if fold is not None:
+        roots[size] = fold.root()
+
+
+def _pairs(
+    work: Work, size: int, report: Report, progress: Callable[[int, int], None] | None
+) -> Iterator[tuple[int, Any | None, bytes | None]]:
+    """Index, row and hash in the tile of every leaf."""
+    for begin in range(0, size, BATCH):
+        end = min(begin + BATCH, size)
+        within = (audit_event.c.leaf_index >= begin) & (audit_event.c.leaf_index < end)
+        rows: dict[int, Any] = {}
+        for row in work.execute(_ROWS.where(within).order_by(audit_event.c.id)):
+            if not isinstance(row.leaf_index, int):
+                report.add(FindingKind.INSERTED, None, f"the row {row.id!r} claims a leaf that is no whole number")
+            elif rows.setdefault(row.leaf_index, row) is not row:
+                report.add(FindingKind.INSERTED, row.leaf_index, f"a second row claims leaf {row.leaf_index}")
+        first = begin // TILE_WIDTH
+        query = raw_columns(tile).where(tile.c.key >= tile_key(0, first), tile.c.key < tile_key(0, first + BATCH_TILES))
+        tiles = {row.key: as_bytes(row.data) for row in work.execute(query)}
+        for index in range(begin, end):
+            offset = index % TILE_WIDTH * HASH_SIZE
+            held = tiles.get(index // TILE_WIDTH, b"")[offset : offset + HASH_SIZE]
+            yield index, rows.get(index), held if len(held) == HASH_SIZE else None
+        if progress is not None:
+            progress(end, size)
+
+
+def _check_row(row: Any, index: int | None, report: Report) -> bytes:
+    """Compare a row with its own payload; the payload is what the leaf commits to."""
+    payload = row.payload if isinstance(row.payload, str) else ""
+    found = leaf_hash(payload.encode())
+    wrong = [] if row.leaf_hash == found else ["leaf_hash"]
+    try:
+        wrong += _differing(row, json.loads(payload))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        wrong.append("payload")
+    if wrong:
+        place = f"the row of leaf {index}" if index is not None else f"the waiting row {row.id}"
+        report.add(FindingKind.EDITED, index, f"{place} differs from its payload in: {', '.join(wrong)}")
+    return found
+
+
+def _time_of(value: object) -> str | None:
+    """The time of a row as the payload writes it; SQLite holds UTC without a zone."""
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value).replace(tzinfo=UTC)
+        except ValueError:
+            return None
+    return format_time(value) if isinstance(value, datetime) else None
+
+
+def _differing(row: Any, document: dict[str, Any]) -> list[str]:
+    """Names of the columns that are not what the payload says."""
+    subjects = document["subjects"]
+    said = (document["schema"], document["id"], document["kind"], document["at"], *map(subjects.get, SUBJECTS))
+    held = (SCHEMA, row.id, row.kind, _time_of(row.at), row.actor, row.release, row.ticket, row.dataset, row.token)
+    if said == held:
+        return []
+    return [name for name, one, other in zip(_CHECKED, said, held, strict=True) if one != other]
