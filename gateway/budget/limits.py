@@ -1,0 +1,105 @@
+"""The most that all releases of a ledger may cost together, and how fast.
+
+Invariants:
+    - The limit in force is the least of the card's and of every applied policy's, ever; only a raise by two people lifts it.
+    - A window slows spending; it never restores any: the lifetime limit holds beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+
+from policies.card import DatasetCard
+
+__all__ = ["Limit", "LimitRecord", "Window", "default_delta", "least", "ledger_name"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """At most `epsilon` within any stretch of `length`."""
+
+    epsilon: Decimal
+    length: timedelta
+
+    def __post_init__(self) -> None:
+        if not (self.epsilon.is_finite() and self.epsilon > 0) or self.length <= timedelta(0):
+            raise ValueError("a window has a positive ε and a positive length")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """What one document states. None means: this document states none.
+
+    Attributes:
+        source: The document, e.g. `card` or the policy's name.
+        windows: Speeds that must all be kept.
+    """
+
+    epsilon: Decimal | None = None
+    delta: Decimal | None = None
+    source: str = ""
+    windows: tuple[Window, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.epsilon is not None and not (self.epsilon.is_finite() and self.epsilon > 0):
+            raise ValueError(f"a limit of ε is a positive number, not {self.epsilon}")
+        if self.delta is not None and not (self.delta.is_finite() and 0 < self.delta < 1):
+            raise ValueError(f"a limit of δ lies strictly between 0 and 1, not {self.delta}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitRecord:
+    """The newest recorded limit of a ledger: what documents said then, and what was in force from then on."""
+
+    document: Limit
+    in_force: Limit
+
+
+def least(limits: Iterable[Limit]) -> Limit:
+    """The least ε and the least δ of all documents, with all their windows."""
+    stated = tuple(limits)
+    return Limit(
+        epsilon=min((limit.epsilon for limit in stated if limit.epsilon is not None), default=None),
+        delta=min((limit.delta for limit in stated if limit.delta is not None), default=None),
+        source="least of " + ", ".join(limit.source for limit in stated) if stated else "",
+        windows=tuple(window for limit in stated for window in limit.windows),
+    )
+
+
+def after_history(stated: Limit, record: LimitRecord | None) -> Limit:
+    """The limit in force: a document that states less than before lowers it; one that states more changes nothing.
+
+    Args:
+        stated: The least of all documents now.
+        record: The newest record, if any.
+    """
+    if record is None:
+        return stated
+    return Limit(
+        epsilon=_component(stated.epsilon, record.document.epsilon, record.in_force.epsilon),
+        delta=_component(stated.delta, record.document.delta, record.in_force.delta),
+        source=stated.source,
+        windows=stated.windows,
+    )
+
+
+def _component(now: Decimal | None, before: Decimal | None, in_force: Decimal | None) -> Decimal | None:
+    if now is None or (before is not None and now >= before):
+        return in_force
+    return now if in_force is None else min(now, in_force)
+
+
+def ledger_name(card: DatasetCard) -> str:
+    """Which ledger a dataset is charged to: the group of all tables about the same people, else its own."""
+    return card.spec.budget_group or card.name
+
+
+def default_delta(public_rows: int | None) -> Decimal:
+    """δ of a ledger whose documents state none: 1e-6, or 1 / (10 * public rows) where that is less (rounded down)."""
+    most = Decimal("1e-6")
+    if public_rows is None:
+        return most
+    return min(most, (Decimal(1) / (10 * public_rows)).quantize(Decimal("1e-15"), rounding="ROUND_FLOOR"))
