@@ -1,0 +1,197 @@
+"""Artifacts of a release: sealed under the release's own data key, written before they are visible, opened by range.
+
+Invariants:
+    - One data key a release and fence; destroying the wrapped key makes every artifact unreadable (withdrawal).
+    - An artifact is found by its row only; what a crash left in the store without a row is an orphan for the sweeper.
+    - The digest of a row is that of the plain bytes: what was evaluated, what is stored, what is downloaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import insert, select, update
+
+from gateway.db import Work
+from gateway.db.tables.storage import artifact as table
+from gateway.db.tables.storage import data_key
+from gateway.errors import NotFound
+from gateway.releases.bundle import sha256_hex
+from gateway.releases.house import House
+from gateway.storage import artifact_name, encrypt, new_data_key, open_artifact
+
+__all__ = ["Artifact", "Artifacts", "Sealer", "destroy_keys", "make_sealer", "secret_of"]
+
+BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """One artifact: `size` and `sha256` are of the plain bytes; `audience` is requester or compliance."""
+
+    release_id: str
+    name: str
+    media_type: str
+    size: int
+    sha256: str
+    location: str
+    audience: str
+
+    def to_json(self) -> dict[str, Any]:
+        """As listed to whoever may fetch it."""
+        return {"name": self.name, "media_type": self.media_type, "size": self.size, "sha256": self.sha256}
+
+
+class Artifacts:
+    """The artifacts that are visible in one unit of work."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+
+    def add_all(self, release_id: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Make written artifacts visible."""
+        for row in rows:
+            self._work.execute(insert(table).values(release_id=release_id, **row))
+
+    def of(self, release_id: str, *, audience: str | None = None) -> list[Artifact]:
+        """The artifacts of a release, by name."""
+        query = select(table).where(table.c.release_id == release_id).order_by(table.c.name)
+        if audience is not None:
+            query = query.where(table.c.audience == audience)
+        return [_of(row) for row in self._work.execute(query).mappings()]
+
+    def get(self, release_id: str, name: str) -> Artifact:
+        """One artifact.
+
+        Raises:
+            NotFound: the release has no such artifact.
+        """
+        query = select(table).where(table.c.release_id == release_id, table.c.name == name)
+        row = self._work.execute(query).mappings().first()
+        if row is None:
+            raise NotFound(f"the release has no artifact '{name[:80]}'")
+        return _of(row)
+
+    def by_digest(self, sha256: str) -> list[Artifact]:
+        """Artifacts with these plain bytes, over all releases."""
+        return [_of(row) for row in self._work.execute(select(table).where(table.c.sha256 == sha256)).mappings()]
+
+    def locations(self) -> set[str]:
+        """Every location that a row names: what a sweeper must leave alone."""
+        return set(self._work.execute(select(table.c.location)).scalars())
+
+    def open(self, house: House, found: Artifact, *, start: int = 0, length: int | None = None) -> Iterator[bytes]:
+        """Decrypt a range of an artifact, block by block.
+
+        Raises:
+            NotFound: its key was destroyed.
+            VerificationFailed: the stored bytes are not those that were written.
+        """
+        key = _key_for(self._work, house, found.location)
+        return open_artifact(house.store, found.location, data_key=key).blocks(start, length)
+
+    def read(self, house: House, found: Artifact) -> bytes:
+        """A whole small artifact."""
+        return b"".join(self.open(house, found))
+
+
+def _of(row: Mapping[str, Any]) -> Artifact:
+    names = ("release_id", "name", "media_type", "size", "sha256", "location", "audience")
+    return Artifact(**{name: row[name] for name in names})
+
+
+def _subject(release_id: str, fence: int) -> str:
+    return f"{release_id}#{fence}"
+
+
+def _key_for(work: Work, house: House, location: str) -> bytes:
+    _, release_id, rest, *_ = location.split("/")
+    row = work.execute(select(data_key).where(data_key.c.subject == _subject(release_id, int(rest.split("-")[0])))).first()
+    if row is None or row.wrapped is None:
+        raise NotFound("the artifacts of this release were destroyed")
+    return house.wrapper.unwrap(bytes(row.wrapped), release_id=release_id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sealer:
+    """Writes artifacts of one release under one fence; nothing of it is visible before a transaction says so."""
+
+    house: House
+    release_id: str
+    fence: int
+    key: bytes
+
+    def put_file(self, path: Path, *, media_type: str, sha256: str, size: int, audience: str) -> dict[str, Any]:
+        """Seal a file; returns the row that makes it visible."""
+        location = self._location(sha256, path.name)
+        with path.open("rb") as stream:
+            blocks = iter(lambda: stream.read(BLOCK), b"")
+            self.house.store.put(location, encrypt(blocks, data_key=self.key, name=location))
+        return self._row(path.name, media_type, size, sha256, location, audience)
+
+    def put_bytes(self, name: str, raw: bytes, *, media_type: str, audience: str) -> dict[str, Any]:
+        """Seal a few bytes; returns the row that makes them visible."""
+        digest = sha256_hex(raw)
+        location = self._location(digest, name)
+        self.house.store.put(location, encrypt((raw,), data_key=self.key, name=location))
+        return self._row(name, media_type, len(raw), digest, location, audience)
+
+    def read(self, row: Mapping[str, Any]) -> bytes:
+        """Read back what was just written, through the store."""
+        location = str(row["location"])
+        return b"".join(open_artifact(self.house.store, location, data_key=self.key).blocks())
+
+    def _location(self, sha256: str, name: str) -> str:
+        return artifact_name(release_id=self.release_id, fence=self.fence, digest=sha256, filename=name)
+
+    def row_of(self, name: str, *, media_type: str, sha256: str, size: int, audience: str) -> dict[str, Any]:
+        """The row of an artifact that this very attempt has written before."""
+        return self._row(name, media_type, size, sha256, self._location(sha256, name), audience)
+
+    @staticmethod
+    def _row(name: str, media_type: str, size: int, sha256: str, location: str, audience: str) -> dict[str, Any]:
+        return {
+            "name": name, "media_type": media_type, "size": size, "sha256": sha256, "location": location, "audience": audience,
+        }  # fmt: skip
+
+
+def make_sealer(house: House, *, release_id: str, fence: int, now: datetime) -> Sealer:
+    """The sealer of a release and fence; makes and stores its wrapped data key the first time."""
+    key = secret_of(house, _subject(release_id, fence), bound_to=release_id, purpose="artifacts", now=now)
+    return Sealer(house=house, release_id=release_id, fence=fence, key=key)
+
+
+def secret_of(house: House, subject: str, *, bound_to: str, purpose: str, now: datetime) -> bytes:
+    """A secret of 32 bytes that is stored wrapped: made the first time, the same ever after.
+
+    Args:
+        subject: Its name in the table of wrapped keys.
+        bound_to: What it is wrapped for (associated data).
+        purpose: For people who look at the table.
+
+    Raises:
+        NotFound: it was destroyed.
+    """
+    with house.database.begin() as work:
+        row = work.execute(select(data_key).where(data_key.c.subject == subject)).first()
+        if row is not None:
+            if row.wrapped is None:
+                raise NotFound("this key was destroyed")
+            return house.wrapper.unwrap(bytes(row.wrapped), release_id=bound_to)
+        key = new_data_key()
+        wrapped = house.wrapper.wrap(key, release_id=bound_to)
+        values = {"wrapping_key_id": house.wrapper.key_id, "wrapped": wrapped, "created_at": now}
+        work.execute(insert(data_key).values(subject=subject, purpose=purpose, **values))
+        work.commit()
+    return key
+
+
+def destroy_keys(work: Work, release_id: str, *, now: datetime) -> int:
+    """Destroy the wrapped keys of a release: its artifacts can never be read again. Returns how many."""
+    mine = data_key.c.subject.startswith(f"{release_id}#", autoescape=True)
+    statement = update(data_key).where(mine, data_key.c.wrapped.is_not(None)).values(wrapped=None, destroyed_at=now)
+    return int(work.execute(statement).rowcount)
