@@ -1,0 +1,118 @@
+"""Trace a leaked file: read it in a bounded child, compare it with the fingerprints of every release.
+
+Invariants:
+    - The file is parsed in a child that nothing depends on; here arrive keyed hashes only.
+    - Withdrawn releases stay traceable: their fingerprint outlives their data.
+"""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sqlalchemy import select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from gateway.db import Work
+from gateway.db.tables.evidence import release_fingerprint
+from gateway.db.tables.releases import release
+from gateway.errors import InvalidRequest
+from gateway.evidence.fingerprints import Fingerprint, Hashes, Match, cell_hashes, match
+from gateway.releases import House, Releases
+from gateway.releases.artifacts import secret_of
+from gateway.storage.bounded import Bounds, Completed, run_bounded
+from gateway.telemetry import utc_now
+
+__all__ = ["FINGERPRINT", "describe", "fingerprint_key", "hash_file", "keep_fingerprint", "trace_file"]
+
+FINGERPRINT = "fingerprint.bin"
+MAX_LEAK_ROWS = 50_000
+
+
+def fingerprint_key(house: House) -> bytes:
+    """The key of all fingerprints of this gateway."""
+    return secret_of(house, "fingerprints", bound_to="fingerprints", purpose="fingerprint", now=utc_now())
+
+
+def hash_file(*, path: str, key: str) -> dict[str, Any]:
+    """In the bounded child: read a file and give the keyed hashes of its cells."""
+    from policies.tables import read_table
+
+    table = read_table(Path(path)).table
+    if table.num_rows > MAX_LEAK_ROWS:
+        chosen = np.random.default_rng(0).choice(table.num_rows, MAX_LEAK_ROWS, replace=False)
+        table = table.take(np.sort(chosen))
+    hashes = cell_hashes(table, key=bytes.fromhex(key))
+    return {name: base64.b64encode(values.tobytes()).decode() for name, values in hashes.items()}
+
+
+def trace_file(house: House, path: Path) -> dict[str, Any]:
+    """Which release a file comes from.
+
+    Returns:
+        {matches: [{release_id, ticket, principal, dataset, share, chance, columns}], compared, rows}; no match means: not ours.
+
+    Raises:
+        InvalidRequest: the file cannot be read as a table; one sentence.
+    """
+    arguments = {"path": str(path.resolve()), "key": fingerprint_key(house).hex()}
+    answer = run_bounded("gateway.evidence.leaks:hash_file", arguments, bounds=Bounds(file_bytes=256 << 20))
+    if not isinstance(answer, Completed):
+        raise InvalidRequest(answer.sentence)
+    leak: Hashes = {name: np.frombuffer(base64.b64decode(text), dtype=np.uint64) for name, text in dict(answer.value).items()}
+    known = _fingerprints(house)
+    found = [(release_id, match(leak, fingerprint, releases=len(known))) for release_id, fingerprint in known.items()]
+    ours = sorted(((i, m) for i, m in found if m is not None and m.is_ours), key=lambda pair: -pair[1].share)
+    return {
+        "matches": [_named(house, release_id, best) for release_id, best in ours],
+        "compared": len(known),
+        "rows": max((len(values) for values in leak.values()), default=0),
+    }
+
+
+def keep_fingerprint(work: Work, *, release_id: str, fence: int, raw: bytes) -> None:
+    """Keep the fingerprint of a production; it outlives the release's data, and counts once the release was let out."""
+    dialect = sqlite if work.is_sqlite else postgresql
+    row = {"release_id": release_id, "fence": fence, "body": raw}
+    work.execute(dialect.insert(release_fingerprint).values(row).on_conflict_do_nothing())
+
+
+def _fingerprints(house: House) -> dict[str, Fingerprint]:
+    """Fingerprints of everything that ever left."""
+    query = (
+        select(release_fingerprint.c.release_id, release_fingerprint.c.body)
+        .join(release, release.c.id == release_fingerprint.c.release_id)
+        .where(release.c.fence == release_fingerprint.c.fence, release.c.released_at.is_not(None))
+    )
+    with house.database.read() as work:
+        return {row.release_id: Fingerprint.from_bytes(bytes(row.body)) for row in work.execute(query)}
+
+
+def _named(house: House, release_id: str, best: Match) -> dict[str, Any]:
+    with house.database.read() as work:
+        found = Releases(work).get(release_id)
+    return {
+        "release_id": release_id,
+        "ticket": found.ticket,
+        "principal": found.principal,
+        "dataset": found.dataset,
+        "status": found.status,
+        "share": round(best.share, 4),
+        "expected_share": round(best.expected, 6),
+        "chance": float(f"{best.chance:.3g}"),
+        "columns": list(best.columns),
+    }
+
+
+def describe(answer: dict[str, Any]) -> str:
+    """The answer in plain words."""
+    if not answer["matches"]:
+        return f"not ours: none of {answer['compared']} releases matches"
+    lines = [
+        f"{item['release_id']}: ticket {item['ticket']}, {item['principal']}; {item['share']:.1%} of the rows match "
+        f"(by chance {item['expected_share']:.2%}; odds of a chance match {item['chance']:.1g})"
+        for item in answer["matches"]
+    ]
+    return "\n".join(lines)
