@@ -1,0 +1,134 @@
+"""Run the gateway: the web, the worker, or both."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import Any
+
+import click
+import httpx
+
+from gateway.cli.compose import open_house, require_home
+from gateway.cli.output import Refused
+from gateway.errors import EXIT_FAILED
+from gateway.releases.origin import check_log
+from gateway.settings import Settings
+from gateway.telemetry import configure_logs
+
+__all__ = ["serve", "up", "worker"]
+
+READY_SECONDS = 60.0
+UNSPECIFIED = ("", "::", ".".join("0000"))
+"""Addresses that listen everywhere; a probe asks the local one."""
+
+
+def settings_with(port: int | None, host: str | None) -> Settings:
+    """Settings of the environment, with what the command line says."""
+    given: dict[str, Any] = {}
+    if port is not None:
+        given["port"] = port
+    if host is not None:
+        given["host"] = host
+    return Settings(**given)
+
+
+@click.command()
+@click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on.")
+@click.option("--host", help="Address to listen on.")
+@click.option("--threads", type=click.IntRange(1, 256), default=16, show_default=True)
+def serve(*, port: int | None, host: str | None, threads: int) -> None:
+    """Serve HTTP (waitress); production puts gunicorn in front, see deploy/."""
+    import waitress
+
+    from gateway.web import create_app
+    from gateway.web.unauthenticated import flush_noise
+
+    settings = settings_with(port, host)
+    configure_logs(level=settings.log_level)
+    house = open_house(settings, with_queue=True)
+    check_log(house)
+    app = create_app(house)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        waitress.serve(
+            app, host=settings.host, port=settings.port, threads=threads, ident="ticketgate", _quiet=True,
+            channel_request_lookahead=1,
+        )  # fmt: skip
+    finally:
+        flush_noise(app, everything=True)
+
+
+@click.command()
+def worker() -> None:
+    """Produce releases: generate, evaluate, gate; grow the log's tree."""
+    from gateway.jobs.worker import run_worker
+
+    settings = Settings()
+    configure_logs(level=settings.log_level)
+    run_worker(open_house(settings))
+
+
+@click.command()
+@click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on.")
+@click.option("--host", help="Address to listen on.")
+def up(*, port: int | None, host: str | None) -> None:
+    """Web and worker in one: ready when /readyz answers 200."""
+    settings = settings_with(port, host)
+    require_home(settings)
+    environment = {
+        **os.environ, "TICKETGATE_PORT": str(settings.port), "TICKETGATE_HOST": settings.host,
+        "TICKETGATE_ISSUER": settings.issuer_url,
+    }  # fmt: skip
+    children = {role: _start(role, environment) for role in ("serve", "worker")}
+    stop = threading.Event()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, lambda *_: stop.set())
+    threading.Thread(target=_tell_when_ready, args=(settings, stop), daemon=True).start()
+    try:
+        _look_after(children, environment, stop)
+    finally:
+        _end(list(children.values()))
+
+
+def _start(role: str, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-c", "from gateway.cli import main; main()", role]
+    return subprocess.Popen(command, env=environment, start_new_session=True)
+
+
+def _look_after(children: dict[str, subprocess.Popen[bytes]], environment: dict[str, str], stop: threading.Event) -> None:
+    """Restart the worker when it dies; end when the web does."""
+    while not stop.wait(0.3):
+        if children["serve"].poll() is not None:
+            raise Refused(f"the web process ended with {children['serve'].returncode}", EXIT_FAILED)
+        if children["worker"].poll() is not None:
+            click.echo("ticketgate: the worker ended; starting another", err=True)
+            time.sleep(0.5)
+            children["worker"] = _start("worker", environment)
+
+
+def _tell_when_ready(settings: Settings, stop: threading.Event) -> None:
+    end = time.monotonic() + READY_SECONDS
+    host = "127.0.0.1" if settings.host in UNSPECIFIED else settings.host
+    while not stop.wait(0.2) and time.monotonic() < end:
+        try:
+            if httpx.get(f"http://{host}:{settings.port}/readyz", timeout=2).status_code == httpx.codes.OK:
+                click.echo(f"ticketgate: ready on {settings.issuer_url}", err=True)
+                return
+        except httpx.HTTPError:
+            continue
+
+
+def _end(children: list[subprocess.Popen[bytes]]) -> None:
+    for child in children:
+        child.terminate()
+    for child in children:
+        try:
+            child.wait(timeout=8)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
