@@ -1,215 +1,46 @@
-"""The fitted marginal model: from bins to rows.
-
-Responsible for drawing rows in bounded blocks, for their columns in the order of the card, and for saving and loading.
+"""The fitted marginal model: a graphical model draws the bins.
 
 Invariants:
-    - Holds no row and no true count: noisy, processed probabilities only.
-    - Every row that leaves lies within the card's bounds and domains and keeps its constraints.
+    - Holds noisy, processed probabilities only; conditions are exact, never drawn until they hold.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from generator.arrow import Array
-from generator.base import GeneratorError
-from generator.calendar import TimeField
-from generator.constraints import Interval, Order, bin_interval, copies, repaired, step_of_field
-from generator.encoding import Field, NumberField, Variable, arrow_type
-from generator.fields import texts
-from generator.keys import fake_texts, row_keys
-from generator.marginal.bins import Bins
-from generator.marginal.cells import draw_cells, draw_days
+from generator.fitting import FittedBins
 from generator.marginal.model import Model
 from generator.marginal.sampling import sample_codes
-from generator.units import UnitModel
-from policies.card import DatasetCard
-from policies.types import GENERATORS, GeneratorInfo, PrivacySpent
 
 __all__ = ["FittedMarginal"]
 
-BLOCK = 1 << 18
-Integers = NDArray[np.int64]
-
 
 @dataclass(frozen=True, kw_only=True)
-class FittedMarginal:
+class FittedMarginal(FittedBins):
     """A fitted `dp-marginal` or `dp-aim`."""
 
-    name: str
-    card: DatasetCard
-    fields: tuple[Field, ...]
-    bins: tuple[Bins, ...]
     model: Model
-    orders: tuple[Order, ...]
-    units: UnitModel | None
-    spent: PrivacySpent
-    domains: Mapping[str, Any]
-    cells: int
-
-    @property
-    def info(self) -> GeneratorInfo:
-        """The line of the generator catalogue."""
-        return GENERATORS[self.name]
-
-    @property
-    def variables(self) -> tuple[Variable, ...]:
-        """All model variables in order."""
-        return tuple(variable for field in self.fields for variable in field.variables)
 
     @property
     def notes(self) -> Mapping[str, Any]:
         """Public particulars for the model card."""
         names = [variable.name for variable in self.variables]
-        return {
-            "cliques": [[names[i] for i in walk.clique] for walk in self.model.walks],
-            "estimated_domains": sorted(self.domains),
-            "replaced_by_fake_text": list(texts(self.card)),
-            "synthetic_keys": [n for n, column in self.card.columns.items() if column.role == "identifier"],
-        }
+        return {"cliques": [[names[i] for i in walk.clique] for walk in self.model.walks], **super().notes}
 
-    def sample(self, rows: int, *, rng: np.random.Generator, where: Mapping[str, str] | None = None) -> Iterator[pa.RecordBatch]:
-        """Draw rows in blocks; conditions are exact for categories and booleans."""
-        given = self._conditions(where or {})
-        units = 0
-        for start in range(0, max(rows, 1), BLOCK):
-            batch, made = self._block(start, units, min(BLOCK, rows - start), rng, given)
-            units += made
-            yield batch
-
-    def _block(
-        self, start: int, units: int, rows: int, rng: np.random.Generator, given: Mapping[int, int]
-    ) -> tuple[pa.RecordBatch, int]:
-        weights = {v: self._weights(v, cell) for v, cell in given.items()}
-        binned = sample_codes(self.model, rows, rng=rng, given=weights)
-        codes = self._cells(binned, rng)
-        for variable, cell in given.items():
-            codes[variable] = np.full(rows, cell)
-        columns: dict[str, Array] = {}
-        place = 0
-        for field in self.fields:
-            count = len(field.variables)
-            columns |= field.decode([c.astype(np.int32) for c in codes[place : place + count]], rng)
-            place += count
-        if self.orders:
-            self._repair(columns, binned, rng)
-        made = self._add_keys(columns, start, units, rows, rng)
-        for name, source in copies(self.card).items():
-            columns[name] = columns[source].cast(arrow_type(self.card.columns[name]))
-        names = list(self.card.columns)
-        return pa.RecordBatch.from_arrays([columns[name] for name in names], names=names), made
-
-    def _cells(self, binned: list[Integers], rng: np.random.Generator) -> list[Integers]:
-        variables = self.variables
-        codes: list[Integers] = []
-        for place, (variable, bins) in enumerate(zip(variables, self.bins, strict=True)):
-            if variable.season is None:
-                codes.append(draw_cells(bins, binned[place], rng=rng))
-                continue
-            hour = f"{variable.name}.hour"
-            has_hours = place + 2 < len(variables) and variables[place + 2].name == hour
-            within = binned[place + 2] if has_hours else binned[self._evenest(place)]
-            codes.append(draw_days(bins, variable, binned[place], binned[place + 1], rng=rng, within=within))
-        return codes
-
-    def _evenest(self, day: int) -> int:
-        """The variable other than the day's own whose bins are used most evenly: what a table of hours calls its hour."""
-        variables = self.variables
-        own = {variables[day].name, f"{variables[day].name}.weekday"}
-        spread = [
-            -1.0 if v.name in own else float(-(ones[ones > 0] * np.log(ones[ones > 0])).sum())
-            for v, ones in ((v, bins.ones()) for v, bins in zip(variables, self.bins, strict=True))
-        ]
-        return int(np.argmax(spread))
-
-    def _add_keys(self, columns: dict[str, Array], start: int, units: int, rows: int, rng: np.random.Generator) -> int:
-        owner, made = None, 0
-        if self.units is not None:
-            field, times, missing = self._time_index(columns)
-            owner, moved = self.units.assign(times, rows, rng)
-            made = int(owner.max(initial=-1)) + 1
-            if field is not None and moved is not None and missing is not None:
-                columns[field.name] = field.to_arrow(moved, missing)
-        for name, column in self.card.columns.items():
-            if name == self.card.spec.privacy_unit and owner is not None:
-                columns[name] = row_keys(np.where(owner < 0, -1, owner + units), arrow_type(column))
-            elif column.role == "identifier":
-                columns[name] = row_keys(np.arange(start, start + rows), arrow_type(column))
-            elif column.type == "text":
-                columns[name] = fake_texts(rows, rng)
-        return made
-
-    def _time_index(self, columns: Mapping[str, Array]) -> tuple[TimeField | None, Integers | None, NDArray[np.bool_] | None]:
-        index = self.card.spec.time_index
-        field = next((f for f in self.fields if isinstance(f, TimeField) and f.name == index), None)
-        if field is None or any(index in (order.low, order.high) for order in self.orders):
-            return None, None, None
-        times, missing = field.to_micros(columns[field.name])
-        return field, times, missing
-
-    def _repair(self, columns: dict[str, Array], binned: list[Integers], rng: np.random.Generator) -> None:
-        """Draw values again where an order between columns is violated."""
-        named = {name for order in self.orders for name in (order.low, order.high)}
-        values, missing, spans, steps = {}, {}, {}, {}
-        place = 0
-        for field in self.fields:
-            name = field.columns[0]
-            if name in named:
-                values[name], missing[name] = _as_floats(field, columns[name])
-                bins = self.bins[place]
-                span = bin_interval(field, bins.of_cell, bins.size)
-                spans[name] = Interval(span.low[binned[place]], span.high[binned[place]])
-                steps[name] = step_of_field(field)
-            place += len(field.variables)
-        fixed = repaired(values, missing, spans, self.orders, steps, rng)
-        for field in self.fields:
-            name = field.columns[0]
-            if name in fixed and isinstance(field, TimeField):
-                columns[name] = field.to_arrow(np.where(missing[name], 0, fixed[name]).astype(np.int64), missing[name])
-            elif name in fixed and isinstance(field, NumberField):
-                columns[name] = field.to_arrow(np.where(missing[name], 0, fixed[name]), missing[name])
-
-    def _conditions(self, where: Mapping[str, str]) -> dict[int, int]:
-        """Variable and cell of each condition."""
-        given: dict[int, int] = {}
-        for name, value in where.items():
-            place = 0
-            for field in self.fields:
-                if field.columns == (name,) and hasattr(field, "code_of"):
-                    cell = field.code_of(value)
-                    if cell is None:
-                        raise GeneratorError(f"the column '{name}' has no such value as the condition asks for")
-                    given[place] = cell
-                    break
-                place += len(field.variables)
-            else:
-                raise GeneratorError(f"a condition needs a category or boolean column that is learnt alone; '{name}' is none")
-        return given
-
-    def _weights(self, variable: int, cell: int) -> NDArray[np.float64]:
-        bins = self.bins[variable]
-        weights = np.zeros(bins.size)
-        held = bins.ones()[bins.of_cell[cell]]
-        weights[bins.of_cell[cell]] = bins.cells[cell] / held if held > 0 and bins.cells[cell] > 0 else 1.0
-        return weights
+    def draw_bins(
+        self, rows: int, *, rng: np.random.Generator, weights: Mapping[int, NDArray[np.float64]]
+    ) -> list[NDArray[np.int64]]:
+        """Ancestral sampling along the cliques, exact under conditions."""
+        return sample_codes(self.model, rows, rng=rng, given=weights)
 
     def save(self, folder: Path) -> str:
         """Write the model; returns its digest."""
         from generator.marginal.saving import save
 
         return save(self, folder)
-
-
-def _as_floats(field: Field, array: Array) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    if isinstance(field, TimeField):
-        micros, missing = field.to_micros(array)
-        return micros.astype(np.float64), missing
-    values = np.asarray(array.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), np.float64)
-    return np.nan_to_num(values), np.isnan(values)

@@ -17,7 +17,6 @@ from torch import nn
 from generator.base import BadTable, FittedGenerator, GeneratorError, Progress, Train, no_progress
 from generator.encoding import CELLS
 from generator.gan.network import GanNetwork
-from generator.marginal.model import Model
 from generator.pate.teachers import Teachers
 from generator.sgd.engine import device_of
 from generator.sgd.fitted import FittedNeural
@@ -63,7 +62,7 @@ class PateGan:
         network = self._taught(prepared, rng, progress)
         progress(1.0, "fitted")
         return FittedNeural(
-            name="pate-gan", card=card, fields=prepared.fields, bins=prepared.bins, model=Model.of([], []),
+            name="pate-gan", card=card, fields=prepared.fields, bins=prepared.bins,
             orders=prepared.orders, units=prepared.units, spent=prepared.account.spent(), domains=prepared.domains,
             cells=CELLS, sampler=network,
         )  # fmt: skip

@@ -17,7 +17,6 @@ import torch
 
 from generator.base import BadTable, FittedGenerator, GeneratorError, Progress, Train, no_progress
 from generator.encoding import CELLS
-from generator.marginal.model import Model
 from generator.plans import plan
 from generator.sgd.accounting import ACCOUNTANT, Schedule, epsilon_of, rdp_of
 from generator.sgd.engine import Batches, PrivateSteps, device_of
@@ -92,7 +91,7 @@ class NeuralGenerator:
         spent = self._spent(prepared, planned.schedule, planned.noise_multiplier, started, target, inner.delta)
         progress(1.0, "fitted")
         return FittedNeural(
-            name=self.name, card=card, fields=prepared.fields, bins=prepared.bins, model=Model.of([], []),
+            name=self.name, card=card, fields=prepared.fields, bins=prepared.bins,
             orders=prepared.orders, units=prepared.units, spent=spent, domains=prepared.domains, cells=CELLS, sampler=sampler,
         )  # fmt: skip
 

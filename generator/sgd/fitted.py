@@ -1,4 +1,4 @@
-"""A fitted neural generator: a network draws bins, and rows are made of them as the marginal family makes them.
+"""A fitted neural generator: a network draws the bins.
 
 Invariants:
     - Holds trained numbers and noisy histograms, never a row.
@@ -13,14 +13,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from generator.base import GeneratorError
-from generator.constraints import copies
-from generator.encoding import arrow_type
-from generator.fields import texts
-from generator.marginal.fitted import FittedMarginal
+from generator.fitting import FittedBins
 
 __all__ = ["FittedNeural", "Sampler"]
 
@@ -44,42 +40,26 @@ class Sampler(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FittedNeural(FittedMarginal):
-    """A fitted neural generator; `model` of the marginal family stays unused."""
+class FittedNeural(FittedBins):
+    """A fitted `dp-ctgan`, `dp-tvae`, `dp-ar` or `pate-gan`."""
 
     sampler: Sampler
 
     @property
     def notes(self) -> Mapping[str, Any]:
         """Public particulars for the model card."""
-        return {
-            "network": self.sampler.shape(),
-            "estimated_domains": sorted(self.domains),
-            "replaced_by_fake_text": list(texts(self.card)),
-            "synthetic_keys": [n for n, column in self.card.columns.items() if column.role == "identifier"],
-        }
+        return {"network": self.sampler.shape(), **super().notes}
 
-    def _block(
-        self, start: int, units: int, rows: int, rng: np.random.Generator, given: Mapping[int, int]
-    ) -> tuple[pa.RecordBatch, int]:
-        drawn = self._drawn(rows, rng, {v: self._weights(v, cell) for v, cell in given.items()})
-        binned = [drawn[:, place] for place in range(drawn.shape[1])]
-        codes = self._cells(binned, rng)
-        for variable, cell in given.items():
-            codes[variable] = np.full(rows, cell)
-        columns: dict[str, Any] = {}
-        place = 0
-        for field in self.fields:
-            count = len(field.variables)
-            columns |= field.decode([c.astype(np.int32) for c in codes[place : place + count]], rng)
-            place += count
-        if self.orders:
-            self._repair(columns, binned, rng)
-        made = self._add_keys(columns, start, units, rows, rng)
-        for name, source in copies(self.card).items():
-            columns[name] = columns[source].cast(arrow_type(self.card.columns[name]))
-        names = list(self.card.columns)
-        return pa.RecordBatch.from_arrays([columns[name] for name in names], names=names), made
+    def draw_bins(self, rows: int, *, rng: np.random.Generator, weights: Mapping[int, Floats]) -> list[Integers]:
+        """Draw, and under conditions draw again until they hold."""
+        drawn = self._drawn(rows, rng, weights)
+        return [drawn[:, place] for place in range(drawn.shape[1])]
+
+    def save(self, folder: Path) -> str:
+        """Write the model; returns its digest."""
+        from generator.sgd.saving import save
+
+        return save(self, folder)
 
     def _drawn(self, rows: int, rng: np.random.Generator, weights: Mapping[int, Floats]) -> Integers:
         if not rows:
@@ -98,9 +78,3 @@ class FittedNeural(FittedMarginal):
             if have >= rows:
                 return np.concatenate(parts)[:rows]
         raise GeneratorError("the condition holds so rarely in this model that rows cannot be drawn under it")
-
-    def save(self, folder: Path) -> str:
-        """Write the model; returns its digest."""
-        from generator.sgd.saving import save
-
-        return save(self, folder)
