@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from gateway.releases.download import Transfer, finish_transfer, open_transfer
 from gateway.releases.end import cancel, expire_due, withdraw
-from gateway.releases.handover import Transfer, finish_transfer, issue_token, open_transfer, requester_artifacts
+from gateway.releases.handover import issue_token, requester_artifacts
 from gateway.releases.house import Enqueue, House
 from gateway.releases.repository import Release, Releases
 from gateway.releases.request import Submission, submit
