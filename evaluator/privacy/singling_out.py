@@ -10,10 +10,6 @@ Invariants:
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
@@ -21,12 +17,12 @@ from evaluator.distances import Coded, Encoding
 from evaluator.inputs import Inputs
 from evaluator.privacy.family import Family, PrivacyOptions
 from evaluator.privacy.neighbours import Pool, pool_of
+from evaluator.privacy.predicates import Predicates, drawn, satisfied_by_one
 from evaluator.statistics import Rate, risk_over_control
 from policies.metrics import MetricResult
 
 __all__ = ["SINGLING_OUT"]
 
-Flags = npt.NDArray[np.bool_]
 Indices = npt.NDArray[np.int64]
 PREFIX = "privacy.singling_out"
 ONE = f"{PREFIX}.univariate"
@@ -38,21 +34,8 @@ LEAST_UNIVARIATE = 500
 """Fewer values that only one synthetic row has say nothing to within the line; the rare-value test covers them exactly."""
 LEAST_MULTIVARIATE = 500
 LEAST_PEOPLE = 200
-BLOCK = 32
 WIDTHS = (2, 3, 4, 5, 6, 8)
 ENOUGH_UNIQUE = 0.6
-
-
-@dataclass(frozen=True, slots=True)
-class _Predicates:
-    """Conjunctions over columns: `uses[a, c]` says whether attempt a looks at column c of its seed row."""
-
-    seeds: Indices
-    uses: Flags
-    upward: Flags
-
-    def take(self, attempts: npt.NDArray[Any] | slice) -> _Predicates:
-        return _Predicates(self.seeds[attempts], self.uses[attempts], self.upward[attempts])
 
 
 def _singling_out(inputs: Inputs, options: PrivacyOptions) -> dict[str, MetricResult]:
@@ -129,78 +112,21 @@ def _multivariate(inputs: Inputs, pool: Pool, options: PrivacyOptions) -> Metric
     rates = []
     for side in (pool.member, ~pool.member):
         coded = pool.coded.take(np.flatnonzero(side))
-        count = _satisfied_by_one(predicates, synthetic, coded, pool.unit[side], options.workers)
+        count = satisfied_by_one(predicates, synthetic, coded, pool.unit[side], options.workers)
         rates.append(Rate(int(count.sum()), len(count)))
     return _result(rates[0], rates[1], method, options, columns_per_predicate=int(predicates.uses[0].sum()))
 
 
-def _chosen(synthetic: Coded, rng: np.random.Generator, workers: int) -> _Predicates:
+def _chosen(synthetic: Coded, rng: np.random.Generator, workers: int) -> Predicates:
     """Predicates that exactly one synthetic row satisfies; as few columns each as isolate most rows."""
     width = len(synthetic.columns)
     for columns in [w for w in WIDTHS if w <= width] or [width]:
-        pilot = _drawn(synthetic, columns, PILOT, rng)
-        share = float(_satisfied_by_one(pilot, synthetic, synthetic, None, workers).mean())
+        pilot = drawn(synthetic, columns, PILOT, rng)
+        share = float(satisfied_by_one(pilot, synthetic, synthetic, None, workers).mean())
         if share >= ENOUGH_UNIQUE:
             break
-    attempts = _drawn(synthetic, columns, min(ATTEMPTS, 2 * synthetic.rows), rng)
-    return attempts.take(_satisfied_by_one(attempts, synthetic, synthetic, None, workers))
-
-
-def _drawn(synthetic: Coded, columns: int, attempts: int, rng: np.random.Generator) -> _Predicates:
-    seeds = rng.integers(0, synthetic.rows, attempts)
-    order = rng.random((attempts, len(synthetic.columns))).argsort(axis=1)
-    upward = np.zeros(order.shape, dtype=np.bool_)
-    for position, is_number in enumerate(synthetic.is_number):
-        if is_number:
-            column: npt.NDArray[Any] = synthetic.columns[position]
-            upward[:, position] = column[seeds] >= np.median(column)
-    return _Predicates(seeds, order < columns, upward)
-
-
-def _satisfied_by_one(predicates: _Predicates, seeds: Coded, table: Coded, unit: Indices | None, workers: int) -> Flags:
-    """Whether exactly one row (one unit, where units are given) of a table satisfies each predicate."""
-    order = np.argsort(predicates.seeds, kind="stable")
-    row_is_unit = unit is None or len(np.unique(unit)) == len(unit)
-
-    def judged(start: int) -> Flags:
-        block = order[start : start + BLOCK]
-        holds = np.ones((len(block), table.rows), dtype=np.bool_)
-        for position, is_number in enumerate(table.is_number):
-            used = np.flatnonzero(predicates.uses[block, position])
-            if len(used):
-                value = seeds.columns[position][predicates.seeds[block[used]]]
-                directions = predicates.upward[block[used], position] if is_number else None
-                _narrow(holds, used, table.columns[position], value, directions)
-        if row_is_unit:
-            return np.asarray(holds.sum(axis=1) == 1)
-        return np.array([_one_unit(line, unit) for line in holds], dtype=np.bool_)
-
-    with ThreadPoolExecutor(workers) as threads:
-        flags = list(threads.map(judged, range(0, len(order), BLOCK)))
-    result = np.empty(len(order), dtype=np.bool_)
-    result[order] = np.concatenate(flags) if flags else np.zeros(0, dtype=np.bool_)
-    return result
-
-
-def _narrow(
-    holds: Flags,
-    used: Indices,
-    column: npt.NDArray[Any],
-    value: npt.NDArray[Any],
-    upward: Flags | None,
-) -> None:
-    for line, wanted, up in zip(used, value, [None] * len(used) if upward is None else upward, strict=True):
-        if up is None or wanted < 0:  # a category, or a missing number
-            holds[line] &= column == wanted
-        elif up:
-            holds[line] &= column >= wanted
-        else:
-            holds[line] &= (column <= wanted) & (column >= 0)
-
-
-def _one_unit(line: Flags, unit: Indices | None) -> bool:
-    owners = unit[line] if unit is not None else np.flatnonzero(line)
-    return len(owners) > 0 and bool((owners == owners[0]).all())
+    attempts = drawn(synthetic, columns, min(ATTEMPTS, 2 * synthetic.rows), rng)
+    return attempts.take(satisfied_by_one(attempts, synthetic, synthetic, None, workers))
 
 
 SINGLING_OUT = Family(
