@@ -12,11 +12,22 @@ set -eu
 
 PACKAGES="radosgw ceph-mon ceph-osd ceph-mgr ceph-common uuid-runtime curl"
 
+installed() {
+  local program  # one by one: given several names, `command -v` is content with any of them
+  for program in radosgw radosgw-admin ceph ceph-mon ceph-osd ceph-mgr ceph-authtool monmaptool uuidgen curl; do
+    command -v "$program" >/dev/null || return 1
+  done
+}
+
 install_packages() {
-  command -v radosgw ceph-mon ceph-osd ceph-mgr ceph-authtool uuidgen curl >/dev/null && return 0
+  installed && return 0
   [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || { echo "radosgw.sh: install $PACKAGES first" >&2; exit 3; }
+  exec 9>/tmp/ticketgate-radosgw-install.lock
+  flock 9  # test processes start side by side; the second finds everything there
+  installed && return 0
   # shellcheck disable=SC2086
-  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $PACKAGES; } >&2 || exit 3
+  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $PACKAGES; } >&2 9>&- || exit 3
+  exec 9>&-
 }
 
 write_configuration() {

@@ -62,6 +62,8 @@ def running_s3() -> Iterator[S3Server]:
         command = ["bash", str(SCRIPT), "start", str(folder), str(port), str(os.getpid())]
         subprocess.run(command, check=True, timeout=240, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         yield S3Server(f"http://127.0.0.1:{port}")
+    except subprocess.TimeoutExpired as error:
+        raise NoServer(f"radosgw was not there after {error.timeout:.0f} s (tests/services/radosgw.sh)") from None
     except subprocess.CalledProcessError as error:
         if error.returncode == 3:
             raise NoServer("radosgw is not installed here and this user may not install it (tests/services/radosgw.sh)") from None
