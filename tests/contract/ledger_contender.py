@@ -72,7 +72,7 @@ def fight(url: str, threads: int, gate: int, last_words: int | None) -> None:
 
 def main() -> None:
     url, processes, threads = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-    doomed = int(sys.argv[4]) if len(sys.argv) > 4 else 0  # noqa: PLR2004 - the fourth argument may be left out
+    doomed = int(sys.argv[4]) if len(sys.argv) > 4 else 0
     first_gate, open_first = os.pipe()
     gate, open_rest = os.pipe()
     hear, last_words = os.pipe()
