@@ -24,7 +24,7 @@ from policies.types import BudgetFacts, HistoryFacts, PrincipalFacts, RequestFac
 
 __all__ = ["Outcome", "Record", "record_from_json", "record_to_json"]
 
-Outcome = Literal["released", "blocked", "denied"]
+Outcome = Literal["released", "blocked", "denied", "permitted"]
 Facts = TypeVar("Facts")
 DECIMALS = frozenset(
     {"epsilon", "delta", "limit_epsilon", "limit_delta", "remaining_epsilon", "lifetime_epsilon", "epsilon_to_principal"}
@@ -39,7 +39,9 @@ class Record:
 
     Attributes:
         metrics: The report card's metrics; None when nothing was fitted.
-        outcome: What became of it under the policy of its time.
+        outcome: What became of it under the policy of its time: `denied`; `blocked` or `released` as the gate judged it; or
+            `permitted`, when it was let through to a fit and no gate has judged it.
+        refused_by: The rules that refused it then, as `path: code`; empty where it was not refused, or where nobody noted them.
     """
 
     request: RequestFacts
@@ -52,6 +54,7 @@ class Record:
     now: datetime
     metrics: Mapping[str, MetricResult] | None
     outcome: Outcome
+    refused_by: tuple[str, ...] = ()
 
 
 def record_to_json(record: Record, *, with_card: bool = True) -> dict[str, Any]:
@@ -67,6 +70,7 @@ def record_to_json(record: Record, *, with_card: bool = True) -> dict[str, Any]:
         "now": record.now.isoformat(),
         "metrics": None if record.metrics is None else {name: metric.to_json() for name, metric in record.metrics.items()},
         "outcome": record.outcome,
+        "refused_by": list(record.refused_by),
     }
 
 
@@ -95,6 +99,7 @@ def record_from_json(
             now=datetime.fromisoformat(document["now"]),
             metrics=None if document["metrics"] is None else read_metrics(document["metrics"]),
             outcome=document["outcome"],
+            refused_by=tuple(document.get("refused_by", ())),
         )
     except (KeyError, TypeError, ArithmeticError) as error:
         raise ValueError(f"the record of a past request cannot be read: {type(error).__name__} {error}") from error

@@ -9,7 +9,7 @@ its file, by the name of a ready policy, or as `NAME@VERSION` of an applied one.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -34,12 +34,14 @@ from policies.findings import DocumentInvalid
 from policies.lint import lint_file
 from policies.loader import load_cases, to_yaml
 from policies.presets import PRESETS, preset_rules
-from policies.schema import PresetName, ReleasePolicy
+from policies.schema import PresetName
+from policies.simulate import CHANGES
 from policies.simulate import simulate as replay_past
 
 __all__ = ["policy"]
 
 MARKS = {"pass": "ok  ", "fail": "FAIL", "skip": "skip"}
+SCREENFUL = 50
 SIGNS = {"stricter": "stricter", "looser": "LOOSER  ", "changed": "changed "}
 
 
@@ -236,31 +238,24 @@ def _line(bound: dict[str, float]) -> str:
 @click.option("--history", type=click.Path(path_type=Path), help="Records as JSON lines, instead of the gateway's own past.")
 @json_option
 def simulate(*, file: Path, since: str | None, history: Path | None, as_json: bool) -> None:
-    """What a candidate policy would have done to past requests: newly refused, newly let through, by which rules."""
+    """What a candidate policy would have done to past requests: newly denied, permitted, blocked, released, by which rules."""
     candidate = check(file)
-    if history is not None:
+    if history is None:
+        result = replayed_here(candidate, since=since)
+    else:
         result = replay_past(records_of(history, since=since), candidate).to_json()
-        emit(result, "\n".join(_simulation_lines(result)), as_json=as_json)
-        return
-    _simulate_here(candidate, since, as_json=as_json)
+    emit(result, "\n".join(_simulation_lines(result)), as_json=as_json)
 
 
-def _simulate_here(candidate: ReleasePolicy, since: str | None, *, as_json: bool) -> None:
-    result = replayed_here(candidate, since=since)
-    lines = [f"{result['replayed']} past releases replayed"]
-    for key, sign in (("newly_blocked", "-"), ("newly_released", "+")):
-        rows = result.get(key, [])
-        lines.append(f"{key.replace('_', ' ')}: {len(rows)}")
-        lines += [f"  {sign} {row['release_id']}  {', '.join(row['rules'])}" for row in rows]
-    emit(result, "\n".join(lines), as_json=as_json)
-
-
-def _simulation_lines(result: dict[str, Any]) -> Sequence[str]:
-    lines = [f"{result['replayed']} past requests replayed, {result['skipped']} of other datasets left out"]
-    for key, sign in (("newly_refused", "-"), ("newly_let_through", "+")):
-        rows = result[key]
-        lines.append(f"{key.replace('_', ' ')}: {len(rows)}")
-        lines += [f"  {sign} {r['request_id']}  {r['was']} → {r['would_be']}  {', '.join(r['rules'])}" for r in rows[:50]]
-        lines += [f"  … and {len(rows) - 50} more"] if len(rows) > 50 else []  # noqa: PLR2004 - a screenful
-    lines += [f"by rule: {number} of {rule}" for rule, number in result["by_rule"].items()]
-    return lines
+def _simulation_lines(result: dict[str, Any]) -> Iterator[str]:
+    left_out = f", {result['skipped']} of other datasets left out" if result["skipped"] else ""
+    yield f"{result['replayed']} past requests replayed{left_out}"
+    if result.get("unrecorded"):
+        yield f"{result['unrecorded']} older decisions were not replayed: their facts were not kept then"
+    for change in CHANGES:
+        rows = result[change]
+        yield f"{change.replace('_', ' ')}: {len(rows)}"
+        yield from (f"  {r['release_id']}  {r['was']} → {r['would_be']}  {', '.join(r['rules'])}" for r in rows[:SCREENFUL])
+        if len(rows) > SCREENFUL:
+            yield f"  … and {len(rows) - SCREENFUL} more; --json lists all"
+    yield from (f"by rule: {number} of {rule}" for rule, number in result["by_rule"].items())

@@ -102,8 +102,9 @@ def replayed_here(candidate: ReleasePolicy, *, since: str | None) -> dict[str, A
     from gateway.releases.history import replay_under
     from gateway.settings import Settings
 
-    answer = replay_under(open_house(Settings()), candidate, since=None if since is None else moment_of(since).isoformat())
-    with _logged("policy.simulated", data={"replayed": answer["replayed"]}):
+    bound = None if since is None else moment_of(since)
+    answer = replay_under(open_house(Settings()), candidate, since=bound, sight="everything")
+    with _logged("policy.simulated", data={"replayed": answer["replayed"], "candidate": answer["digest"]}):
         return answer
 
 

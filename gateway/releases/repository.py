@@ -8,7 +8,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -20,7 +20,9 @@ from gateway.db.tables.releases import release
 from gateway.errors import Conflict, NotFound
 from gateway.releases.states import Move, Status, move_between
 
-__all__ = ["Release", "Releases"]
+__all__ = ["Past", "Release", "Releases"]
+
+PAGE = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +48,7 @@ class Release:
     ticket_checked_at: datetime | None
     decision_id: str
     decision: Mapping[str, Any]
+    decision_facts: Mapping[str, Any] | None
     verdict: Mapping[str, Any] | None
     report_card: Mapping[str, Any] | None
     report_card_digest: str | None
@@ -61,6 +64,20 @@ class Release:
     expires_at: datetime | None
     closed_at: datetime | None
     close_reason: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """What is replayed of a release: the facts of its decision (None in releases of before they were kept), and what followed."""
+
+    principal: str
+    dataset: str
+    dataset_version: int | None
+    status: Status
+    decision: Mapping[str, Any]
+    facts: Mapping[str, Any] | None
+    verdict: Mapping[str, Any] | None
+    report_card: Mapping[str, Any] | None
 
 
 def _of(row: Row[Any]) -> Release:
@@ -178,6 +195,20 @@ class Releases:
         for column, value in only.items():
             statement = statement.where(_equals(column, value))
         return [_of(row) for row in self._work.execute(statement)]
+
+    def past(self, datasets: Sequence[str], *, since: datetime | None = None, principal: str | None = None) -> Iterator[Past]:
+        """Decisions about these datasets with what followed, oldest first; read row by row, because report cards are long."""
+        column = release.c
+        statement = select(
+            column.principal, column.dataset, column.dataset_version, column.status, column.decision,
+            column.decision_facts.label("facts"), column.verdict, column.report_card,
+        ).where(column.dataset.in_(datasets)).order_by(column.requested_at, column.id)  # fmt: skip
+        if since is not None:
+            statement = statement.where(column.requested_at >= since)
+        if principal is not None:
+            statement = statement.where(column.principal == principal)
+        for row in self._work.execute(statement.execution_options(yield_per=PAGE)).mappings():
+            yield Past(**{**row, "status": Status(row["status"])})
 
     def count(self, **only: Any) -> int:
         """How many releases have these column values; a sequence means any of them."""

@@ -24,11 +24,13 @@ from gateway.budget import Ledgers, Limit, PrivacyLoss, default_delta, loss_of
 from gateway.catalogue import Datasets, Policies, RegisteredDataset
 from gateway.db import Work
 from gateway.errors import NotFound
+from gateway.releases.history import facts_digest, record_of_decision
 from gateway.releases.house import House
 from gateway.releases.repository import Releases
 from gateway.releases.states import Status
 from gateway.tickets import TicketProblem, snapshot, snapshot_digest
 from policies.decide import Decision, decide, select_policy, shadow_policies
+from policies.records import Record
 from policies.schema import ReleasePolicy
 from policies.types import GENERATORS, BudgetFacts, HistoryFacts, PrivacyTarget, RequestFacts, TicketFacts
 
@@ -111,6 +113,7 @@ class _Made:
     loss: PrivacyLoss | None
     limits: Sequence[Limit]
     shadows: Sequence[Mapping[str, Any]]
+    facts: Mapping[str, Any]
 
 
 def _earlier(work: Work, release_id: str) -> Submission:
@@ -150,7 +153,13 @@ def _decide_in(work: Work, verified: VerifiedRequest, request: RequestFacts, ans
         )  # fmt: skip
 
     shadows = [made_under(shadow).to_json() for shadow in shadow_policies(policies, dataset=request.dataset)]
-    return _Made(decision=made_under(policy), dataset=dataset, loss=loss, limits=limits, shadows=shadows)
+    decision = made_under(policy)
+    record = Record(
+        request=request, ticket=ticket, ticket_problem=answer.problem, principal=facts, budget=budget, history=history,
+        card=None, now=now, metrics=None, outcome="permitted" if decision.permitted else "denied",
+    )  # fmt: skip
+    kept = record_of_decision(record)
+    return _Made(decision=decision, dataset=dataset, loss=loss, limits=limits, shadows=shadows, facts=kept)
 
 
 def registered(work: Work, name: str) -> RegisteredDataset | None:
@@ -243,7 +252,8 @@ def _write(
     log.append(
         "release.decided", at=now, actor=actor, **subjects,
         data={
-            "decision_id": decision_id, "decision": document, "ticket": ticket_json(answer.ticket),
+            "decision_id": decision_id, "decision": document, "facts_digest": facts_digest(made.facts),
+            "ticket": ticket_json(answer.ticket),
             "ticket_problem": answer.problem,
             "ticket_digest": None if answer.ticket is None else snapshot_digest(answer.ticket),
         },
@@ -289,6 +299,7 @@ def _row(
         "ticket_checked_at": now,
         "decision_id": decision_id,
         "decision": decision,
+        "decision_facts": made.facts,
         "requested_at": now,
         "updated_at": now,
     }

@@ -6,24 +6,31 @@ Invariants: a card is public knowledge; a profile or a scan reads the table, so 
 from __future__ import annotations
 
 import json as jsonlib
-from typing import Any
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Annotated, Any
 
 from flask import Response, jsonify
 from flask_openapi3 import APIBlueprint, Tag
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.budget import Ledgers
 from gateway.catalogue import AppliedPolicy, Datasets, Policies, RegisteredDataset
 from gateway.errors import InvalidRequest
-from gateway.releases.history import replay_under
+from gateway.releases.history import Sight, replay_under
 from gateway.releases.request import enforceable, limits_of
 from gateway.releases.small_jobs import request_job
 from gateway.telemetry import utc_now
-from gateway.web.guard import WITHIN, declares, house
+from gateway.web.guard import WITHIN, declares, house, record
 from gateway.web.identity import caller
+from gateway.web.problems import problem_response
+from gateway.web.schemas import ProblemDocument
 from policies.canonical import canonical_json
+from policies.findings import DocumentInvalid, Finding
+from policies.lint import lint_file
+from policies.loader import load_policy
 from policies.presets import expand
-from policies.schema import ReleasePolicy
 
 api = APIBlueprint("catalogue", __name__, url_prefix="/v1", abp_tags=[Tag(name="catalogue")])
 
@@ -39,7 +46,9 @@ class SimulateBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    policy: dict[str, Any]
+    policy: dict[str, Any] | Annotated[str, Field(max_length=1 << 20)] = Field(
+        description="The policy as JSON, or the text of its file: then findings name line and column."
+    )
     since: str | None = Field(default=None, max_length=40, description="Only requests not older, as in 2026-01-31T00:00:00Z.")
 
 
@@ -151,16 +160,51 @@ def policy(path: NamePath) -> Response:
     return jsonify({**_policy(applied), "policy": document})
 
 
-@api.post("/policies/simulate")
-@declares("policies:read", audit="policy.simulated")
+@api.post("/policies/simulate", responses={422: ProblemDocument})
+@declares("policies:read", audit=WITHIN)
 def simulate(body: SimulateBody) -> Response:
-    """What a candidate policy would have done to past requests: newly blocked, newly released, by which rules."""
+    """What a candidate policy would have done to past requests: newly denied, permitted, blocked, released, by which rules.
+
+    Roles that oversee try it on everybody's past, others on their own requests and on decisions alone: a line of the gate could
+    ask for an exact figure that the policy of then does not disclose.
+    """
+    text = body.policy if isinstance(body.policy, str) else jsonlib.dumps(body.policy)
+    findings = lint_file(text, name="policy")
+    errors = [finding for finding in findings if finding.severity == "error"]
+    if not errors:
+        try:
+            candidate = load_policy(text, name="policy")
+        except DocumentInvalid as error:  # a sound document of another kind
+            errors = list(error.findings)
+    if errors:
+        record("policy.simulated", refused=True)
+        return _refused_by_lint(errors)
+    who = caller()
+    sight: Sight = "everything" if "reports:read-exact" in who.scopes else "own"
+    if sight == "own" and "requests:read-any" in who.scopes:
+        sight = "others"
+    since = None if body.since is None else _moment(body.since)
+    answer = replay_under(house(), candidate, since=since, sight=sight, viewer=who.principal.name)
+    record("policy.simulated", replayed=answer["replayed"], candidate=answer["digest"], sight=sight)
+    return jsonify({**answer, "findings": [finding.to_json() for finding in findings]})
+
+
+def _refused_by_lint(findings: Sequence[Finding]) -> Response:
+    first = findings[0]
+    return problem_response(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        code="policy-invalid",
+        detail=f"{first.path or 'policy'}: {first.message}"[:2000],
+        members={"findings": [finding.to_json() for finding in findings]},
+    )
+
+
+def _moment(text: str) -> datetime:
     try:
-        candidate = ReleasePolicy.model_validate(body.policy)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        raise InvalidRequest(f"policy.{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-    return jsonify(replay_under(house(), candidate, since=body.since))
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidRequest(f"since: '{text}' is no time, as in 2026-01-31T00:00:00Z") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 @api.post("/policies/explain")

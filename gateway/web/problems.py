@@ -152,6 +152,11 @@ CODES: Mapping[str, Problem] = {
         "The settlement contradicts itself", "A release that read no data has spent nothing.", "Tell the operator."
     ),
     "digest-mismatch": Problem("The digest is another one", "The document does not have the stated digest.", "Send it again."),
+    "policy-invalid": Problem(
+        "The policy is not sound",
+        "Lint refuses the policy. Each finding says where, what is wrong and what was probably meant.",
+        "Correct what `findings` names; `ticketgate policy lint FILE` says the same with line and column.",
+    ),
     "version-conflict": Problem(
         "The version has another content", "Versions are immutable.", "Apply the document under the next version."
     ),

@@ -34,7 +34,7 @@ def main(releases: int) -> None:
     result = simulate(history, policy)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     print(f"{result.replayed} releases, {len(policy.spec.gate)} gate rules: {wall:.2f} s wall, {cpu:.2f} s CPU")
-    print(f"newly refused: {len(result.newly_refused)} by {result.by_rule}")
+    print(f"newly denied: {len(result.newly_denied)} by {result.by_rule}")
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ release = Table(
     Column("ticket_checked_at", Instant),
     Column("decision_id", String(64), nullable=False),
     Column("decision", Json, nullable=False),
+    Column("decision_facts", Json),
     Column("verdict", Json),
     Column("report_card", Json),
     Column("report_card_digest", String(64)),

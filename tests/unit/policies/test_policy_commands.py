@@ -143,10 +143,10 @@ def test_simulate(tightened, broken, tmp_path):
     history = tmp_path / "past.jsonl"
     history.write_text((json.dumps(record_to_json(record)) + "\n") * 60 + "\n")
     said = run("simulate", tightened, "--history", history)
-    assert "newly refused: 60" in said
+    assert "newly denied: 60" in said
     assert "… and 10 more" in said
     assert "by rule: 60 of request.max_rows: rows-above-limit" in said
-    assert told("simulate", CUSTOMER, "--history", history)["newly_refused"] == []
+    assert told("simulate", CUSTOMER, "--history", history)["newly_denied"] == []
     assert told("simulate", tightened, "--history", history, "--since", "2026-01-16")["replayed"] == 0
     assert told("simulate", tightened, "--history", history, "--since", "2026-01-15")["replayed"] == 60
     run("simulate", broken, "--history", history, code=EXIT_BAD_INPUT)
@@ -170,7 +170,7 @@ def test_a_policy_is_put_in_force_and_never_edited(house, tightened, broken, mon
     assert told("show", "customer@2")["digest"] == told("list")["policies"][0]["digest"]
     run("apply", broken, code=EXIT_BAD_INPUT)
     assert told("simulate", tightened, "--since", "2026-01-01")["replayed"] == 0
-    assert "0 past releases replayed" in run("simulate", tightened)
+    assert "0 past requests replayed" in run("simulate", tightened)
     for wrong in (["show", "nothing"], ["explain", "nothing"]):
         with pytest.raises(NotFound):
             CliRunner().invoke(group, wrong, catch_exceptions=False)

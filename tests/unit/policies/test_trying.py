@@ -18,7 +18,7 @@ from policies.loader import DocumentInvalid, load_cases, parse
 from policies.metrics import MetricResult
 from policies.records import Record, record_from_json, record_to_json
 from policies.schema_json import FILES, json_schema, schema_text, write_schemas
-from policies.simulate import replay, simulate
+from policies.simulate import CHANGES, replay, simulate
 
 REPOSITORY = Path(__file__).parents[3]
 AUC = "privacy.membership_inference.auc"
@@ -133,17 +133,18 @@ def test_what_a_candidate_would_have_done(facts, policy):
     history = [released, big, leaky, denied, foreign]
 
     same = simulate(history, policy)
-    assert (same.replayed, same.skipped, same.newly_refused, same.newly_let_through) == (4, 1, (), ())
+    assert (same.replayed, same.skipped, *(getattr(same, name) for name in CHANGES)) == (4, 1, (), (), (), ())
 
     strict = simulate(history, tightened(policy, request={"max_rows": 6000}))
-    assert [(e.request_id, e.would_be, e.rules) for e in strict.newly_refused] == [
+    assert [(e.request_id, e.would_be, e.rules) for e in strict.newly_denied] == [
         ("r2", "denied", ("request.max_rows: rows-above-limit",))
     ]
     assert strict.by_rule == {"request.max_rows: rows-above-limit": 1}
 
     loose = simulate(history, tightened(policy, request={"max_rows": 10**6}, gate=[{"metric": AUC, "max": "0.7"}]))
-    assert [(e.request_id, e.would_be) for e in loose.newly_let_through] == [("r3", "released"), ("r4", "fitted")]
-    assert loose.newly_refused == ()
+    assert [(e.request_id, e.would_be) for e in loose.newly_released] == [("r3", "released")]
+    assert [(e.request_id, e.would_be) for e in loose.newly_permitted] == [("r4", "fitted")]
+    assert (loose.newly_denied, loose.newly_blocked) == ((), ())
 
     new_rule = simulate(history, tightened(policy, gate=[{"metric": "privacy.linkability", "max": "0.05"}]))
     assert set(new_rule.by_rule) == {"gate privacy.linkability: metric-missing"}
@@ -160,7 +161,7 @@ def test_a_history_is_replayed_in_one_go(facts, policy):
     result = simulate(records, policy)
     assert result.replayed == 1000
     assert result.by_rule == {"request.max_rows: rows-above-limit": 90}
-    assert len(result.newly_refused) == 90
+    assert len(result.newly_denied) == 90
 
 
 def test_an_explanation_says_what_is_wrong_first_and_how_to_unlock_it(facts, policy):

@@ -1,0 +1,57 @@
+"""An existing database is brought to the present schema without losing anything, on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from alembic import command
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from gateway.db import Database, upgrade_schema
+from gateway.db.schema import migration_config
+from gateway.releases import Releases
+
+FIRST = {
+    "id": "r1", "principal": "ana", "account_id": "ana", "ticket": "DATA-1", "dataset": "cards", "status": "denied", "stage": "",
+    "progress": 0.0, "request": '{"rows":1}', "request_digest": "0", "signed_request": "x.y.z", "decision_id": "d1",
+    "decision": '{"permitted":false}', "fence": 0, "requested_at": "2026-01-02 03:04:05", "updated_at": "2026-01-02 03:04:05",
+}  # fmt: skip
+LEDGER = "INSERT INTO budget_ledger (name, opened_at) VALUES ('cards', '2026-01-02 03:04:05')"
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.services)])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
+    url = f"sqlite:///{tmp_path / 'old.db'}" if request.param == "sqlite" else str(request.getfixturevalue("postgres"))
+    return Database(url)
+
+
+def of_the_first_edition(database: Database) -> None:
+    """A database as the first edition made it, with a release and a ledger in it."""
+    command.upgrade(migration_config(database), "0001")
+    columns = ", ".join(FIRST)
+    values = ", ".join(f":{name}" for name in FIRST)
+    with database.begin() as work:
+        work.execute(text(f"INSERT INTO release ({columns}) VALUES ({values})"), FIRST)  # noqa: S608 - names of columns
+        work.execute(text(LEDGER))
+        work.commit()
+
+
+def test_a_database_of_the_first_edition_is_upgraded_and_keeps_what_it_holds(database: Database) -> None:
+    of_the_first_edition(database)
+    assert upgrade_schema(database) == "0002"
+    with database.read() as work:
+        release = Releases(work).get("r1")
+        assert (release.principal, release.decision, release.decision_facts) == ("ana", {"permitted": False}, None)
+        assert [row.facts for row in Releases(work).past(["cards"])] == [None]
+    database.dispose()
+
+
+def test_the_triggers_of_the_first_edition_still_hold_after_the_upgrade(database: Database) -> None:
+    of_the_first_edition(database)
+    upgrade_schema(database)
+    for statement in ("DELETE FROM budget_ledger", "UPDATE budget_ledger SET name = 'planted'"):
+        with pytest.raises(DBAPIError, match="append-only"), database.begin() as work:
+            work.execute(text(statement))
+    database.dispose()
