@@ -28,7 +28,7 @@ import httpx
 
 from gateway.access.private_keys import PrivateKey, load_private_key
 from gateway.access.signing import client_assertion, dpop_proof, sign_request
-from gateway.errors import EXIT_BAD_INPUT, EXIT_FAILED, EXIT_OF_STATUS, TicketgateError, Unavailable, VerificationFailed
+from gateway.errors import EXIT_FAILED, EXIT_OF_STATUS, TicketgateError, Unavailable, VerificationFailed
 from gateway.telemetry import utc_now
 
 __all__ = ["FINAL_STATUSES", "Client", "RemoteProblem"]
@@ -59,9 +59,9 @@ class RemoteProblem(TicketgateError):
 
     @property
     def exit_code(self) -> int:
-        """What a command ends with."""
+        """What a command ends with: by the status that the gateway answered."""
         known = {int(http): code for http, code in EXIT_OF_STATUS.items()}
-        return known.get(self.status, EXIT_BAD_INPUT if self.status == httpx.codes.BAD_REQUEST else EXIT_FAILED)
+        return known.get(self.status, EXIT_FAILED)
 
 
 class Client:

@@ -16,7 +16,7 @@ __all__ = [
     "EXIT_BAD_INPUT", "EXIT_FAILED", "EXIT_OK", "EXIT_REFUSED", "EXIT_UNAVAILABLE", "EXIT_USAGE", "EXIT_VERIFICATION",
     "STATUS", "BudgetExhausted", "Conflict", "InvalidRequest", "NotAuthenticated", "NotAuthorised", "NotFound",
     "NotRecorded", "PayloadTooLarge", "RangeNotSatisfiable", "TicketgateError", "TokenRefused", "TooManyRequests",
-    "Unavailable", "UnsupportedMediaType", "VerificationFailed", "exit_code_of", "status_of",
+    "Unavailable", "UnsupportedMediaType", "VerificationFailed", "status_of",
 ]  # fmt: skip
 
 EXIT_OK = 0
@@ -45,6 +45,11 @@ class TicketgateError(Exception):
         self.detail = detail
         self.slug = code or self.code
         self.unlock = unlock
+
+    @property
+    def exit_code(self) -> int:
+        """What a command ends with; it follows from the HTTP status."""
+        return EXIT_OF_STATUS.get(status_of(self), EXIT_FAILED)
 
 
 class InvalidRequest(TicketgateError):
@@ -144,6 +149,11 @@ class VerificationFailed(TicketgateError):
     code = "verification-failed"
     title = "Verification failed"
 
+    @property
+    def exit_code(self) -> int:
+        """Has a code of its own."""
+        return EXIT_VERIFICATION
+
 
 STATUS: dict[type[TicketgateError], HTTPStatus] = {
     TicketgateError: HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -182,9 +192,3 @@ def status_of(error: TicketgateError) -> HTTPStatus:
     """HTTP status of an error, by its nearest class in the table."""
     return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
 
-
-def exit_code_of(error: TicketgateError) -> int:
-    """Exit code of an error: a failed verification is 6, the rest follows from the HTTP status."""
-    if isinstance(error, VerificationFailed):
-        return EXIT_VERIFICATION
-    return EXIT_OF_STATUS.get(status_of(error), EXIT_FAILED)

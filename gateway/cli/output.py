@@ -15,7 +15,7 @@ from typing import Any, NoReturn, TypeVar
 import click
 from rich.console import Console
 
-from gateway.errors import EXIT_FAILED, TicketgateError, exit_code_of
+from gateway.errors import EXIT_FAILED, TicketgateError
 
 __all__ = ["Refused", "emit", "json_option", "report_error", "stderr"]
 
@@ -59,4 +59,4 @@ def report_error(error: TicketgateError, *, as_json: bool = False) -> NoReturn:
     click.echo(f"ticketgate: {error.detail}", err=True)
     for step in error.unlock:
         click.echo(f"  → {step}", err=True)
-    sys.exit(exit_code_of(error) or EXIT_FAILED)
+    sys.exit(error.exit_code or EXIT_FAILED)

@@ -27,7 +27,7 @@ from gateway.access import (
 )
 from gateway.access import jws as door
 from gateway.db import Database, create_schema
-from gateway.errors import NotAuthenticated, TokenRefused, exit_code_of, status_of
+from gateway.errors import NotAuthenticated, TokenRefused, status_of
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ISSUER = "https://gate.example"
@@ -71,7 +71,7 @@ class House:
 
 def face(error):
     """Everything of an error that leaves the house."""
-    return (type(error), str(error), error.slug, error.title, error.unlock, status_of(error), exit_code_of(error))
+    return (type(error), str(error), error.slug, error.title, error.unlock, status_of(error), error.exit_code)
 
 
 def test_requests_of_the_unknown_the_disabled_and_the_forged_look_the_same(house):
