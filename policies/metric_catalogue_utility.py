@@ -30,6 +30,7 @@ MARGINALS: Final = (
     _spec("utility.marginals.ks.<column>", "lower", "largest gap between the distribution functions of a column", source=DKW),
     _spec("utility.marginals.tv.<column>", "lower", "share of rows whose value of a category would have to change"),
     _spec("utility.marginals.wasserstein.<column>", "lower", "how far values moved, in units of the column's range", high=1e9),
+    _spec("utility.marginals.magnitude.<column>", "lower", "powers of ten by which a number's typical size moved", high=2.0),
     _spec("utility.missingness.<column>", "lower", "difference between the shares of missing values"),
 )
 TIME: Final = (
@@ -47,6 +48,10 @@ RELATIONS: Final = tuple(
         ("pairs.mutual_information", "change of what one column tells about another", 1.0),
         ("threeway", "change of the joint distribution of three columns", 1.0),
     )
+    for over, words in (("worst", "the worst"), ("mean", "on average"))
+)
+DEPENDENCE: Final = tuple(
+    _spec(f"utility.pairs.dependence.{over}", "higher", f"what two columns still tell about each other, of train's, {words}")
     for over, words in (("worst", "the worst"), ("mean", "on average"))
 )
 LEARNING: Final = (
@@ -68,6 +73,7 @@ KEPT: Final = (
     _spec("utility.constraints", "higher", "share of rows that keep every relation of the card"),
     _spec("utility.coverage.rare", "higher", "rare category values that survive, over what a sample would keep"),
     _spec("utility.coverage.categories", "higher", "category values of train that occur in synthetic"),
+    _spec("utility.coverage.least_kept", "higher", "share of the category value that surely lost most, over its share in train"),
     _spec("utility.coverage.range", "higher", "central range of train that synthetic covers"),
     _spec("utility.gaps.ks", "lower", "change of the time between successive rows"),
     _spec("utility.unit_rows.ks", "lower", "change of the number of rows of a privacy unit"),
@@ -105,12 +111,15 @@ class UtilityLine:
 UTILITY_LINES: tuple[UtilityLine, ...] = (
     UtilityLine(metric="utility.marginals.ks.worst", max="0.15"),
     UtilityLine(metric="utility.marginals.tv.worst", max="0.2"),
+    UtilityLine(metric="utility.marginals.magnitude.worst", max="0.3"),
     UtilityLine(metric="utility.missingness.worst", max="0.05"),
     UtilityLine(metric="utility.pairs.contingency.worst", max="0.3"),
     UtilityLine(metric="utility.pairs.correlation.worst", max="0.2"),
+    UtilityLine(metric="utility.pairs.dependence.worst", min="0.3"),
     UtilityLine(metric="utility.validity", min="0.99"),
     UtilityLine(metric="utility.constraints", min="0.99"),
     UtilityLine(metric="utility.coverage.rare", min="0.8"),
+    UtilityLine(metric="utility.coverage.least_kept", min="0.5"),
     UtilityLine(metric="utility.seasonality.daily", min="0.8"),
     UtilityLine(metric="utility.seasonality.weekly", min="0.8"),
     UtilityLine(metric="utility.seasonality.yearly", min="0.7"),
@@ -122,4 +131,4 @@ UTILITY_LINES: tuple[UtilityLine, ...] = (
     UtilityLine(metric="fairness.equal_opportunity.worst.shift", max="0.1"),
     UtilityLine(metric="fairness.representation.worst.ratio", min="0.8"),
 )
-UTILITY: tuple[MetricSpec, ...] = (*MARGINALS, *RELATIONS, *KEPT, *TIME, *LEARNING, *FAIRNESS)
+UTILITY: tuple[MetricSpec, ...] = (*MARGINALS, *RELATIONS, *DEPENDENCE, *KEPT, *TIME, *LEARNING, *FAIRNESS)

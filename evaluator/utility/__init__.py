@@ -15,6 +15,7 @@ from evaluator.utility import (
     coverage,
     distinguishability,
     gaps,
+    magnitude,
     marginals,
     overall,
     pairs,
@@ -55,7 +56,7 @@ FAMILIES: tuple[UtilityFamily, ...] = (
     UtilityFamily(
         name="utility.marginals",
         names=("utility.marginals", "utility.missingness"),
-        measure=marginals.measure,
+        measure=lambda tables: marginals.measure(tables) | magnitude.measure(tables),
         cost="every row and column, n log n",
     ),
     UtilityFamily(

@@ -1,18 +1,23 @@
 """What of train's variety survives: rare categories, all categories, the range of numbers.
 
-Responsible for `utility.coverage.{rare,categories,range}`.
+Responsible for `utility.coverage.{rare,categories,range,least_kept}`.
 
 Invariants:
     - A rare value is held by at least 20 and at most 1 % of train's privacy units. What fewer share is no utility to keep: its
       reappearance is what the privacy metrics look for.
     - Rare survival is measured against what a fair sample of train of the synthetic size would keep.
+    - `least_kept` looks at values that 25 units of both tables should hold, and names the one that surely lost most.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from scipy.special import ndtri
 
 from evaluator.statistics import Rate, wilson
 from evaluator.utility.intervals import CONFIDENCE
@@ -24,6 +29,8 @@ __all__ = ["RARE_UNITS", "measure", "units_per_code"]
 RARE_UNITS: Final = 20
 RARE_SHARE: Final = 0.01
 TAIL: Final = 0.01
+EXPECTED: Final = 25.0
+SIDES: Final[tuple[Side, Side]] = ("train", "synthetic")
 
 
 def measure(tables: Tables) -> dict[str, MetricResult]:
@@ -32,6 +39,7 @@ def measure(tables: Tables) -> dict[str, MetricResult]:
         "utility.coverage.rare": _rare(tables),
         "utility.coverage.categories": _categories(tables),
         "utility.coverage.range": _range(tables),
+        "utility.coverage.least_kept": _least_kept(tables),
     }
 
 
@@ -122,3 +130,69 @@ def _range(tables: Tables) -> MetricResult:
         n=tables.rows["synthetic"],
         detail={"worst": shares[worst], "column": worst},
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A category value: its share of the privacy units of train and synthetic, and how many these are."""
+
+    column: str
+    label: str
+    shares: tuple[float, float]
+    units: tuple[float, float]
+
+    @property
+    def ratio(self) -> float:
+        """Share in synthetic over share in train."""
+        return self.shares[1] / self.shares[0]
+
+    def interval(self, alpha: float) -> tuple[float, float]:
+        """Katz's interval of the ratio; for a value that vanished what a Poisson count of zero still allows."""
+        if self.ratio == 0:
+            return 0.0, -math.log(alpha / 2) / (self.units[1] * self.shares[0])
+        error = math.sqrt(sum((1 - share) / (share * units) for share, units in zip(self.shares, self.units, strict=True)))
+        reach = math.exp(float(-ndtri(alpha / 2)) * error)
+        return self.ratio / reach, self.ratio * reach
+
+
+def _least_kept(tables: Tables) -> MetricResult:
+    """The ratio of shares of the value that surely lost most: a region that was dropped has 0."""
+    method = "share over its share in train, where it surely fell most; Katz, Bonferroni"
+    found = [kept for column in tables.discrete for kept in _plentiful(tables, column)]
+    if not found:
+        why = f"no category value that {EXPECTED:.0f} privacy units of both tables should hold"
+        return MetricResult.not_applicable(direction="higher", method=method, why=why)
+    alpha = (1 - CONFIDENCE) / len(found)
+    ranked = sorted(found, key=lambda kept: (kept.interval(alpha)[1], kept.column, kept.label))
+    worst = ranked[0]
+    value, (low, high) = min(1.0, worst.ratio), worst.interval(alpha)
+    return MetricResult(
+        value=value,
+        interval=(min(low, value), max(min(1.0, high), value)),
+        confidence=CONFIDENCE,
+        n=tables.rows["synthetic"],
+        direction="higher",
+        method=method,
+        detail={
+            "column": worst.column,
+            "category": worst.label,
+            "train": worst.shares[0],
+            "synthetic": worst.shares[1],
+            "next": [{"column": kept.column, "category": kept.label, "value": kept.ratio} for kept in ranked[:10]],
+            "of": len(found),
+        },
+    )
+
+
+def _plentiful(tables: Tables, column: Measured) -> Iterator[Kept]:
+    """Values that 20 units of train hold and 25 of both tables should: counted by unit where synthetic rows have units too."""
+    if tables.units["train"] is None or tables.units["synthetic"] is not None:
+        many = {side: float(len(np.unique(tables.blocks(side)))) for side in SIDES}
+        share = {side: units_per_code(tables, column, side) / max(many[side], 1.0) for side in SIDES}
+    else:
+        many = {side: tables.effective[side] for side in SIDES}
+        share = {side: np.bincount(column.codes[side], minlength=len(column.labels)) / tables.rows[side] for side in SIDES}
+    for code in np.flatnonzero(units_per_code(tables, column, "train") >= RARE_UNITS):
+        part, other = float(share["train"][code]), float(share["synthetic"][code])
+        if code and part * min(many.values()) >= EXPECTED:
+            yield Kept(column.name, column.labels[code], (part, other), (many["train"], many["synthetic"]))

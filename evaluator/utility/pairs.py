@@ -1,7 +1,8 @@
 """Two and three columns at a time: are the relations those of train?
 
 Responsible for `utility.pairs.{contingency,correlation,mutual_information}` and `utility.threeway`: the worst and the mean over
-pairs or triples, with the floor that holdout sets, and the matrix of differences for a heat map.
+pairs or triples, with the floor that holdout sets, and the matrix of differences for a heat map. What is left of each relation
+(`utility.pairs.dependence`) is computed in `evaluator.utility.dependence` from the same tables of counts.
 
 Independent columns keep every marginal and most averages; the worst pair is what shows that a relation broke.
 
@@ -22,6 +23,8 @@ import numpy as np
 from scipy.special import ndtri
 from scipy.stats import rankdata
 
+from evaluator.utility import dependence
+from evaluator.utility.dependence import Information
 from evaluator.utility.intervals import CONFIDENCE, around, correlation_change, tv_margin
 from evaluator.utility.tables import FloatArray, IntArray, Side, Tables
 from policies.metrics import MetricResult
@@ -67,11 +70,13 @@ def measure(tables: Tables) -> dict[str, MetricResult]:
     coded = {name: _coded(tables, name) for name in names}
     many = max(len(pairs), 1)
     contingency = [_contingency(tables, coded, pair, ALPHA / many) for pair in pairs]
-    information = [_information(tables, coded, pair, ALPHA / many) for pair in pairs]
+    known = [_information(tables, coded, pair) for pair in pairs]
+    information = [_change(pair, ALPHA / many) for pair in known]
     results |= _summary("utility.pairs.contingency", contingency, all_pairs, "total variation of pairs; McDiarmid", tables)
     results |= _summary(
         "utility.pairs.mutual_information", information, all_pairs, "normalised mutual information; delta", tables
     )
+    results |= dependence.measure(tables, known, all_pairs)
     numeric = [column.name for column in tables.continuous if column.spec.type != "text"]
     ordered, all_ordered = _chosen(tables, numeric, 2, MAX_PAIRS)
     correlation = _correlations(tables, numeric, ordered)
@@ -128,20 +133,25 @@ def _contingency(tables: Tables, coded: Mapping[str, Coded], group: Group, alpha
     return Change(group, value, around(value, margin), 0.5 * float(np.abs(part - other).sum()))
 
 
-def _information(tables: Tables, coded: Mapping[str, Coded], pair: Group, alpha: float) -> Change:
-    """Change of mutual information, in units of the smaller entropy of the two columns in train."""
+def _information(tables: Tables, coded: Mapping[str, Coded], pair: Group) -> Information:
+    """What two columns tell about each other in each table."""
     shape = coded[pair[0]].size, coded[pair[1]].size
     joints = [
         _joint(coded, pair, part).reshape(shape)
         for part in (lambda c: c.train, lambda c: c.synthetic, lambda c: c.train_part, lambda c: c.holdout_part)
     ]
-    scale = max(min(_entropy(joints[0].sum(axis=0)), _entropy(joints[0].sum(axis=1))), 1e-9)
     n_part = float(len(tables.matched["train"]))
     sizes = (tables.effective["train"], tables.effective["synthetic"], n_part, n_part)
-    found = [_mutual(joint, n) for joint, n in zip(joints, sizes, strict=True)]
-    value = min(1.0, abs(found[0][0] - found[1][0]) / scale)
-    margin = float(-ndtri(alpha / 2)) * float(np.hypot(found[0][1], found[1][1])) / scale
-    return Change(pair, value, around(value, margin), min(1.0, abs(found[2][0] - found[3][0]) / scale))
+    entropy = max(min(_entropy(joints[0].sum(axis=0)), _entropy(joints[0].sum(axis=1))), 1e-9)
+    return Information(pair, entropy, *(_mutual(joint, n) for joint, n in zip(joints, sizes, strict=True)))
+
+
+def _change(pair: Information, alpha: float) -> Change:
+    """Change of mutual information, in units of the smaller entropy of the two columns in train."""
+    value = min(1.0, abs(pair.train[0] - pair.synthetic[0]) / pair.entropy)
+    margin = float(-ndtri(alpha / 2)) * float(np.hypot(pair.train[1], pair.synthetic[1])) / pair.entropy
+    floor = min(1.0, abs(pair.train_part[0] - pair.holdout_part[0]) / pair.entropy)
+    return Change(pair.columns, value, around(value, margin), floor)
 
 
 def _entropy(shares: FloatArray) -> float:

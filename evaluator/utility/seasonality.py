@@ -6,8 +6,9 @@ rhythm left, or another one) to 1 (the same rhythm), for the number of rows and 
 A profile is the mean by phase, centred and divided by the scale of the series. Similarity is 1 - |a - b| / max(|a|, |b|, c)
 with a and b the profiles of train and synthetic in quadratic mean, each freed of its expected sampling noise. The floor c
 is a tenth of the mean for the number of rows, a fifth of the standard deviation for a column (a rhythm that explains 4 % of its
-variance), and at least three times the noise: less than that is no rhythm, so that two flat profiles are alike. A flattened
-profile has similarity 0, whatever its level.
+variance), and at least ten times the noise: less than that is no rhythm, so that two flat profiles are alike. Fresh rows then
+fall below 0.8 when squared noise is five times what is expected (a week of one series: once in 20,000). A flattened profile has
+similarity 0, whatever its level.
 
 Invariants:
     - Noise and interval come from a bootstrap over random groups of whole privacy units (of rows where a row is a person).
@@ -36,7 +37,7 @@ FLAT_ROWS: Final = 0.1
 FLAT_VALUES: Final = 0.2
 MAX_GROUPS: Final = 400
 MIN_GROUPS: Final = 20
-NOISE_FLOOR: Final = 3.0
+NOISE_FLOOR: Final = 10.0
 METHOD: Final = "profile similarity; group bootstrap"
 
 
