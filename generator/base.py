@@ -85,6 +85,7 @@ class Generator(Protocol):
         target: PrivacyTarget | None,
         rng: np.random.Generator,
         progress: Progress = no_progress,
+        checkpoint: Path | None = None,
     ) -> FittedGenerator:
         """Learn from a train table.
 
@@ -94,8 +95,11 @@ class Generator(Protocol):
             target: The (ε, δ) not to be exceeded for one privacy unit; None for a generator that is not DP.
             rng: For what may be reproducible; a DP generator takes no privacy noise from it.
             progress: Told the finished share; may raise `Cancelled`.
+            checkpoint: A folder of this one fit, as confidential as its train table, from which it goes on after a kill;
+                families that finish within seconds start anew instead and leave it empty.
 
         Raises:
             BadTable: the table and the card do not agree.
-            GeneratorError: the target is missing, or given to a generator without any guarantee.
+            GeneratorError: the target is missing, or given to a generator without any guarantee; or the folder is of another
+                fit, or of one that was killed where it cannot go on.
         """

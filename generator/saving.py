@@ -10,23 +10,50 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 
 from generator.base import ModelCorrupt
 from generator.constraints import orders_of
 from generator.fields import Known, make_fields
-from generator.fitting import FittedBins
 from generator.marginal.bins import Bins
 from generator.units import UnitModel
 from policies.card import DatasetCard
 from policies.types import PrivacySpent
 
-__all__ = ["facts_from", "parts_of"]
+__all__ = ["Bound", "facts_from", "parts_of"]
 
 
-def parts_of(fitted: FittedBins) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+class Bound(Protocol):
+    """What all families hold around their model."""
+
+    @property
+    def card(self) -> DatasetCard:
+        """The dataset card."""
+
+    @property
+    def bins(self) -> tuple[Bins, ...]:
+        """Bins of each variable, with their noisy probabilities."""
+
+    @property
+    def units(self) -> UnitModel | None:
+        """The noisy model of rows per unit."""
+
+    @property
+    def domains(self) -> Mapping[str, Any]:
+        """Domains that the card left open, as estimated."""
+
+    @property
+    def cells(self) -> int:
+        """Most cells of a grid."""
+
+    @property
+    def spent(self) -> PrivacySpent:
+        """What it cost."""
+
+
+def parts_of(fitted: Bound) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The shared part of manifest and arrays."""
     arrays: dict[str, np.ndarray] = {}
     for place, bins in enumerate(fitted.bins):

@@ -11,7 +11,7 @@ from generator.sgd.family import Network, NeuralGenerator
 from generator.sgd.fitted import FittedNeural
 from generator.sgd.onehot import Layout, log_ones
 from generator.sgd.parameters import ArParameters as Hyperparameters
-from generator.sgd.prepare import Prepared
+from generator.sgd.prepare import Measured
 from generator.sgd.saving import load_with
 
 __all__ = ["Hyperparameters", "create", "load"]
@@ -20,10 +20,10 @@ __all__ = ["Hyperparameters", "create", "load"]
 def create(name: str, values: Hyperparameters) -> NeuralGenerator:
     """Make the unfitted generator."""
 
-    def build(prepared: Prepared, layout: Layout, goal: int | None, device: torch.device) -> Network:
+    def build(measured: Measured, layout: Layout, goal: int | None, device: torch.device) -> Network:
         order = [i for i in range(len(layout.sizes)) if i != goal] + ([] if goal is None else [goal])
         network = ArNetwork(layout, order=order, width=values.width).to(device)
-        network.start_from(log_ones(prepared.ones))
+        network.start_from(log_ones(measured.ones))
         return network
 
     return NeuralGenerator(name, values, build)

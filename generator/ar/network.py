@@ -69,6 +69,13 @@ class ArNetwork(nn.Module):
             tell()
         steps.use_averages()
 
+    def more_state(self) -> dict[str, Tensor]:
+        """Nothing beyond the private part."""
+        return {}
+
+    def restore_more(self, state: Mapping[str, Tensor]) -> None:
+        """Nothing to restore."""
+
     def sampler(self) -> ArNetwork:
         """The network draws by itself."""
         return self.eval()

@@ -11,7 +11,7 @@ from generator.sgd.family import Network, NeuralGenerator
 from generator.sgd.fitted import FittedNeural
 from generator.sgd.onehot import Layout, log_ones
 from generator.sgd.parameters import GanParameters as Hyperparameters
-from generator.sgd.prepare import Prepared
+from generator.sgd.prepare import Measured
 from generator.sgd.saving import load_with
 
 __all__ = ["Hyperparameters", "create", "load"]
@@ -20,14 +20,14 @@ __all__ = ["Hyperparameters", "create", "load"]
 def create(name: str, values: Hyperparameters) -> NeuralGenerator:
     """Make the unfitted generator."""
 
-    def build(prepared: Prepared, layout: Layout, _goal: int | None, device: torch.device) -> Network:
+    def build(measured: Measured, layout: Layout, _goal: int | None, device: torch.device) -> Network:
         network = GanNetwork(
             layout,
             noise=values.noise_width,
             widths=(values.generator_width, values.discriminator_width),
             generator_steps=values.generator_steps,
         ).to(device)
-        network.start_from(log_ones(prepared.ones))
+        network.start_from(log_ones(measured.ones))
         return network
 
     return NeuralGenerator(name, values, build)

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from generator.sgd.engine import PrivateSteps
+from generator.sgd.engine import PrivateSteps, optimiser_state, restore_optimiser
 from generator.sgd.layers import PrivateLinear
 from generator.sgd.onehot import Layout
 
@@ -65,6 +65,7 @@ class GanNetwork(nn.Module):
         self.discriminator = Discriminator(layout.width, widths[1])
         self.one_ways = torch.cat([torch.full((size,), 1 / size) for size in layout.sizes])
         self._mean = [parameter.detach().clone() for parameter in self.own_parameters()]
+        self._own = torch.optim.Adam(self.own_parameters(), lr=GENERATOR_RATE, betas=(0.5, 0.9))
 
     def start_from(self, logits: Tensor) -> None:
         """Begin as the product of the one-way histograms."""
@@ -96,16 +97,26 @@ class GanNetwork(nn.Module):
 
     def train_with(self, steps: PrivateSteps, tell: Callable[[], None]) -> None:
         """Alternate."""
-        own = torch.optim.Adam(self.own_parameters(), lr=GENERATOR_RATE, betas=(0.5, 0.9))
         while steps.started < steps.steps:
             steps.step(self._real_losses, self._fake_loss)
             for _ in range(self.generator_steps):
-                self.generator_step(own)
+                self.generator_step(self._own)
             for mean, parameter in zip(self._mean, self.own_parameters(), strict=True):
                 mean.lerp_(parameter.detach(), 0.02)
             tell()
-        for mean, parameter in zip(self._mean, self.own_parameters(), strict=True):
-            parameter.data.copy_(mean)
+
+    def more_state(self) -> dict[str, Tensor]:
+        """The generator's side: numbers, running means and its optimiser's memory."""
+        found = {f"own.{place}": parameter.detach() for place, parameter in enumerate(self.own_parameters())}
+        found |= {f"mean.{place}": mean for place, mean in enumerate(self._mean)}
+        return found | optimiser_state(self._own)
+
+    def restore_more(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from a state."""
+        for place, (mean, parameter) in enumerate(zip(self._mean, self.own_parameters(), strict=True)):
+            parameter.data.copy_(state[f"own.{place}"])
+            mean.copy_(state[f"mean.{place}"])
+        restore_optimiser(self._own, state)
 
     def generator_step(self, own: torch.optim.Optimizer) -> None:
         """One step of the generator against the discriminator as it is; no private row is read."""
@@ -115,7 +126,9 @@ class GanNetwork(nn.Module):
         own.step()
 
     def sampler(self) -> GanNetwork:
-        """The generator draws; the discriminator is left behind."""
+        """The generator draws, with the running means of its numbers; the discriminator is left behind."""
+        for mean, parameter in zip(self._mean, self.own_parameters(), strict=True):
+            parameter.data.copy_(mean)
         return self.eval()
 
     @torch.no_grad()

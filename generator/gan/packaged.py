@@ -63,6 +63,7 @@ class Packaged:
         target: PrivacyTarget | None,
         rng: np.random.Generator,
         progress: Progress = no_progress,
+        checkpoint: Path | None = None,  # noqa: ARG002 - it fits within seconds or cannot be resumed
     ) -> FittedGenerator:
         """Learn from a train table, without any privacy guarantee."""
         if target is not None:

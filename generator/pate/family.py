@@ -14,16 +14,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from generator.base import BadTable, FittedGenerator, GeneratorError, Progress, Train, no_progress
-from generator.encoding import CELLS
+from generator.base import FittedGenerator, GeneratorError, Progress, Train, no_progress
 from generator.gan.network import GanNetwork
 from generator.pate.teachers import Teachers
 from generator.sgd.engine import device_of
 from generator.sgd.fitted import FittedNeural
 from generator.sgd.onehot import Layout, log_ones
 from generator.sgd.parameters import PateParameters as Hyperparameters
-from generator.sgd.prepare import Prepared, prepare
+from generator.sgd.prepare import Measured, Private, measure
 from generator.sgd.saving import load_with
+from generator.zcdp import Account
 from policies.card import DatasetCard
 from policies.types import GENERATORS, GeneratorInfo, PrivacyTarget
 
@@ -51,36 +51,33 @@ class PateGan:
         target: PrivacyTarget | None,
         rng: np.random.Generator,
         progress: Progress = no_progress,
+        checkpoint: Path | None = None,  # noqa: ARG002 - a handful of rounds of some seconds each
     ) -> FittedGenerator:
         """Learn from a train table under (ε, δ)-differential privacy; `rng` draws rows to vote on, never noise."""
         if target is None:
             raise GeneratorError("pate-gan needs a privacy target: epsilon and delta")
         progress(0.02, "histograms")
-        prepared = prepare(train, card=card, target=target, share=self.values.histogram_share)
-        if not prepared.codes.shape[0]:
-            raise BadTable("the train table has no row")
-        network = self._taught(prepared, rng, progress)
+        measured, private, account = measure(train, card=card, target=target, share=self.values.histogram_share)
+        network = self._taught(measured, private, account, rng, progress)
         progress(1.0, "fitted")
-        return FittedNeural(
-            name="pate-gan", card=card, fields=prepared.fields, bins=prepared.bins,
-            orders=prepared.orders, units=prepared.units, spent=prepared.account.spent(), domains=prepared.domains,
-            cells=CELLS, sampler=network,
-        )  # fmt: skip
+        return FittedNeural(name="pate-gan", spent=account.spent(), sampler=network, **measured.fitted_facts())
 
-    def _taught(self, prepared: Prepared, rng: np.random.Generator, progress: Progress) -> GanNetwork:
+    def _taught(
+        self, measured: Measured, private: Private, account: Account, rng: np.random.Generator, progress: Progress
+    ) -> GanNetwork:
         values, device = self.values, device_of(self.values.device)
-        layout = Layout([bins.size for bins in prepared.bins])
+        layout = Layout([bins.size for bins in measured.bins])
         widths = (values.generator_width, values.discriminator_width)
         network = GanNetwork(layout, noise=values.noise_width, widths=widths).to(device)
-        network.start_from(log_ones(prepared.ones))
-        names = tuple(variable.name for variable in prepared.variables)
-        teachers = Teachers(prepared.codes, prepared.owners, sizes=layout.sizes, count=values.teachers, columns=names)
-        share = prepared.account.left / values.rounds
+        network.start_from(log_ones(measured.ones))
+        names = tuple(variable.name for variable in measured.variables)
+        teachers = Teachers(private.codes, private.owners, sizes=layout.sizes, count=values.teachers, columns=names)
+        share = account.left / values.rounds
         seen, told = [], []
         for place in range(values.rounds):
             fakes = network.draw(values.root_queries**2, rng=rng)
             seen.append(torch.from_numpy(fakes))
-            told.append(torch.from_numpy(teachers.vote(fakes, account=prepared.account, rho=Fraction(share))).float())
+            told.append(torch.from_numpy(teachers.vote(fakes, account=account, rho=Fraction(share))).float())
             rows, votes = torch.cat(seen).to(device), torch.cat(told).to(device)
             _study(network, layout.one_hot(rows), (votes > votes.median()).float(), values.student_steps)
             progress(0.1 + 0.88 * (place + 1) / values.rounds, "votes")

@@ -10,7 +10,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from generator.sgd.layers import PrivateLinear, private_layers
 from generator.sgd.noise import gaussian, poisson_sample
 
-__all__ = ["Batches", "PrivateSteps", "device_of"]
+__all__ = ["Batches", "PrivateSteps", "device_of", "is_half", "optimiser_state", "restore_optimiser"]
 
 EMA = 0.98
 
@@ -76,6 +76,9 @@ class PrivateSteps:
         learning_rate: Of Adam.
         steps: How many steps will be taken in all; the rate falls along a cosine.
         started: Steps that were started.
+        begin: Writes a step down before it reads a row.
+        is_half: Whether networks compute in bfloat16. Norms, sums and noise stay in single precision, and norms are those of
+            the very gradients that are summed, so that the clip bounds as before.
     """
 
     network: nn.Module
@@ -87,6 +90,8 @@ class PrivateSteps:
     learning_rate: float
     steps: int
     started: int = 0
+    begin: Callable[[], None] | None = None
+    is_half: bool = False
     layers: list[PrivateLinear] = field(init=False)
     optimiser: torch.optim.Adam = field(init=False)
     averages: list[Tensor] = field(init=False)
@@ -106,6 +111,8 @@ class PrivateSteps:
         if self.started >= self.steps:
             raise RuntimeError("all accounted steps were taken")
         self.started += 1
+        if self.begin is not None:
+            self.begin()
         rows, owner, units = self.batches.sample(self.rate)
         sums = self._clipped_sums(rows, owner, units, losses) if units else [torch.zeros_like(p) for p in self._parameters()]
         for parameter, total in zip(self._parameters(), sums, strict=True):
@@ -126,11 +133,27 @@ class PrivateSteps:
         for average, parameter in zip(self.averages, self.network.parameters(), strict=True):
             parameter.data.copy_(average)
 
+    def state(self) -> dict[str, Tensor]:
+        """All that the next step depends on, the count of steps apart."""
+        found = {f"parameter.{name}": parameter.detach() for name, parameter in self.network.named_parameters()}
+        found |= {f"average.{place}": average for place, average in enumerate(self.averages)}
+        return found | optimiser_state(self.optimiser)
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from a state."""
+        for name, parameter in self.network.named_parameters():
+            parameter.data.copy_(state[f"parameter.{name}"])
+        for place, average in enumerate(self.averages):
+            average.copy_(state[f"average.{place}"])
+        restore_optimiser(self.optimiser, state)
+
     def _clipped_sums(self, rows: Tensor, owner: Tensor, units: int, losses: Callable[[Tensor], Tensor]) -> list[Tensor]:
         for layer in self.layers:
             layer.is_recording = True
         try:
-            losses(rows).sum().backward()  # type: ignore[no-untyped-call]
+            with torch.autocast(rows.device.type, dtype=torch.bfloat16, enabled=self.is_half):
+                total = losses(rows).sum()
+            total.backward()  # type: ignore[no-untyped-call]
             norms = torch.stack([layer.squared_norms() for layer in self.layers]).sum(0).sqrt()
             bound = torch.zeros(units, device=norms.device, dtype=norms.dtype).index_add_(0, owner, norms)
             scale = self.clip * (1 - 1e-5) / bound.clamp(min=self.clip)
@@ -155,6 +178,27 @@ def _add_gradients(loss: Tensor, parameters: Sequence[nn.Parameter]) -> None:
     for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
         assert parameter.grad is not None  # noqa: S101 - set just before
         parameter.grad += gradient
+
+
+def optimiser_state(optimiser: torch.optim.Adam) -> dict[str, Tensor]:
+    """The memory of an optimiser by name."""
+    memory = optimiser.state_dict()["state"]
+    return {f"adam.{place}.{key}": value for place, values in memory.items() for key, value in values.items()}
+
+
+def restore_optimiser(optimiser: torch.optim.Adam, state: Mapping[str, Tensor]) -> None:
+    """Give an optimiser its memory back."""
+    memory: dict[int, dict[str, Tensor]] = {}
+    for name, value in state.items():
+        if name.startswith("adam."):
+            _, place, key = name.split(".")
+            memory.setdefault(int(place), {})[key] = value.reshape(()) if key == "step" else value.clone()
+    optimiser.load_state_dict({"state": memory, "param_groups": optimiser.state_dict()["param_groups"]})
+
+
+def is_half(wish: str, device: torch.device) -> bool:
+    """Whether `auto`, `float32` or `bfloat16` means half precision here: by itself only on a GPU that has it."""
+    return wish == "bfloat16" or (wish == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported())
 
 
 def device_of(wish: str) -> torch.device:

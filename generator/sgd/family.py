@@ -3,6 +3,7 @@
 Invariants:
     - The noise is the plan's, and the report tells ε with the plan's own function for the steps that were started.
     - Row counts enter as public or noisy numbers only.
+    - A fit that goes on from a checkpoint measures nothing again and counts every step that was ever started.
 """
 
 from __future__ import annotations
@@ -10,25 +11,33 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from generator.base import BadTable, FittedGenerator, GeneratorError, Progress, Train, no_progress
-from generator.encoding import CELLS
+from generator.base import FittedGenerator, GeneratorError, Progress, Train, no_progress
 from generator.plans import plan
+from generator.saving import facts_from, parts_of
 from generator.sgd.accounting import ACCOUNTANT, Schedule, epsilon_of, rdp_of
-from generator.sgd.engine import Batches, PrivateSteps, device_of
+from generator.sgd.checkpoint import Checkpoint, fingerprint_of
+from generator.sgd.engine import Batches, PrivateSteps, device_of, is_half
 from generator.sgd.fitted import FittedNeural, Sampler
 from generator.sgd.noise import NOISE_SOURCE
 from generator.sgd.onehot import Layout
 from generator.sgd.parameters import SgdParameters
-from generator.sgd.prepare import Prepared, kept_delta, prepare
+from generator.sgd.prepare import Measured, Private, encode, kept_delta, measure
 from policies.card import DatasetCard
 from policies.types import GENERATORS, GeneratorInfo, Mechanism, PrivacySpent, PrivacyTarget
 
 __all__ = ["Network", "NeuralGenerator"]
+
+SAVES = 20
+"""How often a fit with a checkpoint is saved; a kill loses at most a twentieth of its steps."""
+TENSOR = "training."
 
 
 class Network(Protocol):
@@ -38,7 +47,13 @@ class Network(Protocol):
         """The part that sees private rows."""
 
     def train_with(self, steps: PrivateSteps, tell: Callable[[], None]) -> None:
-        """Take all steps; call `tell` after each."""
+        """Take all steps that are left; call `tell` after each."""
+
+    def more_state(self) -> dict[str, Tensor]:
+        """What training changes outside of the private part, by name."""
+
+    def restore_more(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from `more_state`."""
 
     def sampler(self) -> Sampler:
         """What draws bins afterwards."""
@@ -54,7 +69,7 @@ class NeuralGenerator:
     """
 
     def __init__(
-        self, name: str, values: SgdParameters, build: Callable[[Prepared, Layout, int | None, torch.device], Network]
+        self, name: str, values: SgdParameters, build: Callable[[Measured, Layout, int | None, torch.device], Network]
     ) -> None:
         self.name = name
         self.values = values
@@ -73,6 +88,7 @@ class NeuralGenerator:
         target: PrivacyTarget | None,
         rng: np.random.Generator,  # noqa: ARG002 - private noise has no seed
         progress: Progress = no_progress,
+        checkpoint: Path | None = None,
     ) -> FittedGenerator:
         """Learn from a train table under (ε, δ)-differential privacy; `rng` is not used: private noise has no seed."""
         if target is None:
@@ -83,59 +99,111 @@ class NeuralGenerator:
         )
         if planned.schedule is None or planned.noise_multiplier is None:
             raise GeneratorError(planned.problem or "this configuration cannot be trained")
-        progress(0.02, "histograms")
-        prepared = prepare(train, card=card, target=target, share=self.values.histogram_share)
-        if not prepared.codes.shape[0]:
-            raise BadTable("the train table has no row")
-        sampler, started = self._train(prepared, card, planned.schedule, planned.noise_multiplier, progress)
-        spent = self._spent(prepared, planned.schedule, planned.noise_multiplier, started, target, inner.delta)
+        with Checkpoint(checkpoint, fingerprint=self._fingerprint(card, target)) as kept:
+            progress(0.02, "histograms")
+            saved = kept.state()
+            if saved is None:
+                measured, private, _ = measure(train, card=card, target=target, share=self.values.histogram_share)
+            else:
+                measured = _measured(*saved)
+                private = encode(train, measured)
+            network, steps = self._begun(measured, private, planned.schedule, planned.noise_multiplier, kept)
+            if saved is None:
+                _keep(kept, measured, network, steps)
+            else:
+                _restore(network, steps, saved[1])
+            self._train(network, steps, measured, kept, progress)
+        spent = self._spent(measured, planned.schedule, planned.noise_multiplier, steps.started, target, inner.delta)
         progress(1.0, "fitted")
-        return FittedNeural(
-            name=self.name, card=card, fields=prepared.fields, bins=prepared.bins,
-            orders=prepared.orders, units=prepared.units, spent=spent, domains=prepared.domains, cells=CELLS, sampler=sampler,
-        )  # fmt: skip
+        return FittedNeural(name=self.name, spent=spent, sampler=network.sampler(), **measured.fitted_facts())
 
-    def _train(
-        self, prepared: Prepared, card: DatasetCard, schedule: Schedule, noise: float, progress: Progress
-    ) -> tuple[Sampler, int]:
+    def _fingerprint(self, card: DatasetCard, target: PrivacyTarget) -> str:
+        return fingerprint_of(
+            {
+                "generator": self.name,
+                "hyperparameters": self.values.model_dump(mode="json"),
+                "card": card.model_dump(mode="json", by_alias=True),
+                "target": [str(target.epsilon), str(target.delta)],
+            }
+        )
+
+    def _begun(
+        self, measured: Measured, private: Private, schedule: Schedule, noise: float, kept: Checkpoint
+    ) -> tuple[Network, PrivateSteps]:
         device = device_of(self.values.device)
-        layout = Layout([bins.size for bins in prepared.bins])
-        goal = next((i for i, v in enumerate(prepared.variables) if v.name in card.spec.targets), None)
-        network = self._build(prepared, layout, goal, device)
+        layout = Layout([bins.size for bins in measured.bins])
+        goal = next((i for i, v in enumerate(measured.variables) if v.name in measured.card.spec.targets), None)
+        network = self._build(measured, layout, goal, device)
         steps = PrivateSteps(
             network=network.private_part(),
-            batches=Batches.of(torch.from_numpy(prepared.codes).to(device), prepared.owners),
+            batches=Batches.of(torch.from_numpy(private.codes).to(device), private.owners),
             rate=schedule.sampling_rate,
             noise_multiplier=noise,
             clip=self.values.clip,
-            expected=schedule.sampling_rate * prepared.expected_units,
+            expected=schedule.sampling_rate * measured.expected_units,
             learning_rate=self.values.learning_rate,
             steps=schedule.steps,
+            started=kept.started,
+            begin=kept.begin_step,
+            is_half=is_half(self.values.precision, device),
         )
-        network.train_with(steps, lambda: progress(0.05 + 0.94 * steps.started / steps.steps, "training"))
-        return network.sampler(), steps.started
+        return network, steps
+
+    def _train(self, network: Network, steps: PrivateSteps, measured: Measured, kept: Checkpoint, progress: Progress) -> None:
+        every = max(1, steps.steps // SAVES)
+
+        def tell() -> None:
+            if steps.started % every == 0 or steps.started == steps.steps:
+                _keep(kept, measured, network, steps)
+            progress(0.05 + 0.94 * steps.started / steps.steps, "training")
+
+        network.train_with(steps, tell)
 
     def _spent(
-        self, prepared: Prepared, schedule: Schedule, noise: float, started: int, target: PrivacyTarget, delta: Decimal
+        self, measured: Measured, schedule: Schedule, noise: float, started: int, target: PrivacyTarget, delta: Decimal
     ) -> PrivacySpent:
-        rho = prepared.account.total - prepared.account.left
-        done = Schedule(sampling_rate=schedule.sampling_rate, steps=started, rho=_up(float(rho)))
-        part = float(rho / prepared.account.total)
-        before: tuple[Mechanism, ...] = tuple(prepared.account.spent().mechanisms)
+        done = Schedule(sampling_rate=schedule.sampling_rate, steps=started, rho=_up(float(measured.rho)))
+        part = float(measured.rho / measured.total)
         facts: Mapping[str, Any] = {
-            "columns": [variable.name for variable in prepared.variables], "sampling": "poisson, by unit",
+            "columns": [variable.name for variable in measured.variables], "sampling": "poisson, by unit",
             "sampling_rate": schedule.sampling_rate, "steps": started, "noise_multiplier": noise, "clip": self.values.clip,
         }  # fmt: skip
         return PrivacySpent(
             epsilon=epsilon_of(done, noise_multiplier=noise, delta=delta),
             delta=target.delta,
-            unit=prepared.account.spent().unit,
+            unit=measured.spent.unit,
             neighbours="add-remove",
             accountant=ACCOUNTANT,
-            mechanisms=(*before, Mechanism(name="DP-SGD", parameters=facts, share=1 - part)),
+            mechanisms=(*measured.spent.mechanisms, Mechanism(name="DP-SGD", parameters=facts, share=1 - part)),
             noise_source=NOISE_SOURCE,
             rdp=rdp_of(done, noise_multiplier=noise),
         )
+
+
+def _keep(kept: Checkpoint, measured: Measured, network: Network, steps: PrivateSteps) -> None:
+    """Save all that a later process needs beside the train table."""
+    if not kept.is_kept:
+        return
+    manifest, arrays = parts_of(measured)
+    manifest["measured"] = {"rows": measured.rows, "total": str(measured.total), "rho": str(measured.rho)}
+    tensors = {**{f"steps.{n}": t for n, t in steps.state().items()}, **{f"more.{n}": t for n, t in network.more_state().items()}}
+    kept.save(manifest, arrays | {TENSOR + name: tensor.cpu().numpy() for name, tensor in tensors.items()})
+
+
+def _measured(manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Measured:
+    facts = manifest["measured"]
+    return Measured(
+        rows=facts["rows"], total=Fraction(facts["total"]), rho=Fraction(facts["rho"]), **facts_from(manifest, arrays)
+    )
+
+
+def _restore(network: Network, steps: PrivateSteps, arrays: Mapping[str, np.ndarray]) -> None:
+    def part(prefix: str) -> dict[str, Tensor]:
+        start = f"{TENSOR}{prefix}."
+        return {name.removeprefix(start): torch.from_numpy(a.copy()) for name, a in arrays.items() if name.startswith(start)}
+
+    steps.restore(part("steps"))
+    network.restore_more(part("more"))
 
 
 def _up(number: float) -> float:

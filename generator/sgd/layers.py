@@ -69,7 +69,7 @@ class PrivateLinear(nn.Module):
     def _recorded(self) -> tuple[Tensor, Tensor]:
         if self._inputs is None or self._outputs is None or self._outputs.grad is None:
             raise RuntimeError("no backward pass was recorded")
-        return self._inputs, self._outputs.grad
+        return self._inputs.float(), self._outputs.grad.float()
 
 
 def private_layers(network: nn.Module) -> list[PrivateLinear]:

@@ -36,7 +36,10 @@ class SgdParameters(BaseModel):
     histogram_share: float = Field(
         default=0.1, gt=0, le=0.9, description="Share of the budget (as zCDP) for one-way histograms measured before training."
     )
-    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="Where to train.")
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="Where to train; auto: on a GPU if there is one.")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto", description="Of the networks' products; auto: bfloat16 on a GPU that has it, else float32."
+    )
 
     def rate(self, public_rows: int | None) -> float:
         """The sampling rate: as stated, or the batch size over the public row count, or 0.04."""

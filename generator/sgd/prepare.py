@@ -2,7 +2,7 @@
 
 Invariants:
     - Every measurement is charged to one zCDP account, and together they stay within the planned share.
-    - Bins come from noisy counts; the coded rows go to the trainer and nowhere else.
+    - Bins come from noisy counts. A network is built from `Measured` alone; the coded rows (`Private`) go to batches or teachers.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from generator.base import BadTable, GeneratorError, Train
 from generator.calendar import TimeField
 from generator.constraints import Order, orders_of
 from generator.domains import estimate_domains, open_columns
-from generator.encoding import Field, Variable
+from generator.encoding import CELLS, Field, Variable
 from generator.fields import Known, make_fields
 from generator.marginal.bins import Bins, make_bins
 from generator.marginal.measure import Lens
@@ -28,9 +29,9 @@ from generator.source import Rows, Source
 from generator.units import UnitModel, learn_units
 from generator.zcdp import Account
 from policies.card import DatasetCard
-from policies.types import PrivacyTarget
+from policies.types import PrivacySpent, PrivacyTarget
 
-__all__ = ["Prepared", "kept_delta", "prepare"]
+__all__ = ["Measured", "Private", "encode", "kept_delta", "measure"]
 
 DOMAIN_PART = Fraction(1, 4)
 UNIT_PART = Fraction(1, 4)
@@ -39,31 +40,35 @@ LEAST_SIGMA = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
-    """Coded rows and what was measured.
+class Measured:
+    """What was measured; it is all that a network is built from, and may be released.
 
     Attributes:
-        codes: Bin of each variable by row: private.
-        owners: The unit of each row, or None where a row is a unit: private.
-        ones: Probability of each bin by variable, from noisy counts.
+        spent: What the measurements cost.
         rows: Noisy number of rows.
-        account: What was spent.
+        total, rho: ρ of the whole target, and what of it the measurements took.
     """
 
+    card: DatasetCard
     fields: tuple[Field, ...]
-    variables: tuple[Variable, ...]
     bins: tuple[Bins, ...]
     orders: tuple[Order, ...]
     units: UnitModel | None
     domains: Mapping[str, Known]
-    codes: NDArray[np.int64]
-    owners: NDArray[np.int64] | None
+    cells: int
+    spent: PrivacySpent
     rows: float
-    account: Account
+    total: Fraction
+    rho: Fraction
+
+    @property
+    def variables(self) -> tuple[Variable, ...]:
+        """All variables in order."""
+        return tuple(variable for field in self.fields for variable in field.variables)
 
     @property
     def ones(self) -> tuple[NDArray[np.float64], ...]:
-        """Probability of each bin by variable."""
+        """Probability of each bin by variable, from noisy counts."""
         return tuple(bins.ones() for bins in self.bins)
 
     @property
@@ -74,6 +79,24 @@ class Prepared:
         mean = float((self.units.sizes * np.arange(1, self.units.sizes.size + 1)).sum())
         return max(1.0, self.rows / mean)
 
+    def fitted_facts(self) -> dict[str, Any]:
+        """What a fitted generator takes over, `spent` apart."""
+        names = ("card", "fields", "bins", "orders", "units", "domains", "cells")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True, slots=True)
+class Private:
+    """The train table as bins: for `Batches` and teachers alone.
+
+    Attributes:
+        codes: Bin of each variable by row.
+        owners: The unit of each row, or None where a row is a unit.
+    """
+
+    codes: NDArray[np.int64]
+    owners: NDArray[np.int64] | None
+
 
 def kept_delta(card: DatasetCard, target: PrivacyTarget) -> Decimal:
     """The part of δ kept for finding the values of open categories."""
@@ -81,7 +104,7 @@ def kept_delta(card: DatasetCard, target: PrivacyTarget) -> Decimal:
     return target.delta / 10 if has_open else Decimal(0)
 
 
-def prepare(train: Train, *, card: DatasetCard, target: PrivacyTarget, share: float) -> Prepared:
+def measure(train: Train, *, card: DatasetCard, target: PrivacyTarget, share: float) -> tuple[Measured, Private, Account]:
     """Measure and encode.
 
     Args:
@@ -89,6 +112,12 @@ def prepare(train: Train, *, card: DatasetCard, target: PrivacyTarget, share: fl
         card: The dataset card.
         target: The target of the whole fit.
         share: Which part of its ρ may be spent here.
+
+    Returns:
+        What was measured, the private rows, and the account with what is left.
+
+    Raises:
+        BadTable: the table has no row, or does not fit the card.
     """
     kept = kept_delta(card, target)
     account = Account(target, unit=card.spec.privacy_unit or "row", approximate_delta=kept)
@@ -107,22 +136,30 @@ def prepare(train: Train, *, card: DatasetCard, target: PrivacyTarget, share: fl
     source = Source(rows, card=card, fields=fields)
     variables = tuple(variable for field in fields for variable in field.variables)
     lens = Lens(source, names=[v.name for v in variables], account=account, rows_per_unit=card.rows_per_unit)
-    spent = account.total - account.left
-    levels = measure_levels(lens, variables, rho=budget - spent)
+    levels = measure_levels(lens, variables, rho=budget - (account.total - account.left))
     found, count = levels.one_ways(variables), max(1.0, levels.rows)
     bins = tuple(
         make_bins(v, one.clean / count, most=MOST_BINS, least=LEAST_SIGMA * one.fine**0.5 / count)
         for v, one in zip(variables, found, strict=True)
     )
-    return Prepared(
-        fields=fields, variables=variables, bins=bins, orders=orders_of(card, fields), units=units, domains=domains,
-        codes=_coded(source, bins, rows), owners=rows.units, rows=count, account=account,
+    measured = Measured(
+        card=card, fields=fields, bins=bins, orders=orders_of(card, fields), units=units, domains=domains, cells=CELLS,
+        spent=account.spent(), rows=count, total=account.total, rho=account.total - account.left,
     )  # fmt: skip
+    return measured, _private(rows, source, bins), account
 
 
-def _coded(source: Source, bins: tuple[Bins, ...], rows: Rows) -> NDArray[np.int64]:
+def encode(train: Train, measured: Measured) -> Private:
+    """The private rows again, as they were measured before: for a fit that goes on. Nothing is measured."""
+    rows = Rows(train, card=measured.card)
+    return _private(rows, Source(rows, card=measured.card, fields=measured.fields), measured.bins)
+
+
+def _private(rows: Rows, source: Source, bins: tuple[Bins, ...]) -> Private:
     parts = [np.stack([b.of_cell[codes] for b, codes in zip(bins, chunk, strict=True)], axis=1) for chunk in source.chunks()]
-    codes = np.concatenate(parts) if parts else np.zeros((0, len(bins)), np.int64)
+    codes = np.concatenate(parts).astype(np.int64) if parts else np.zeros((0, len(bins)), np.int64)
     if rows.units is not None and rows.units.size != codes.shape[0]:
         raise BadTable("rows and their units do not agree")
-    return codes.astype(np.int64)
+    if not codes.shape[0]:
+        raise BadTable("the train table has no row")
+    return Private(codes, rows.units)

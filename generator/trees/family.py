@@ -89,6 +89,7 @@ class Cart:
         target: PrivacyTarget | None,
         rng: np.random.Generator,
         progress: Progress = no_progress,
+        checkpoint: Path | None = None,  # noqa: ARG002 - it fits within seconds or cannot be resumed
     ) -> FittedGenerator:
         """Grow the trees; a privacy target is refused, since there is no guarantee to give."""
         if target is not None:

@@ -10,7 +10,7 @@ from generator.sgd.family import Network, NeuralGenerator
 from generator.sgd.fitted import FittedNeural
 from generator.sgd.onehot import Layout, log_ones
 from generator.sgd.parameters import VaeParameters as Hyperparameters
-from generator.sgd.prepare import Prepared
+from generator.sgd.prepare import Measured
 from generator.sgd.saving import load_with
 from generator.vae.network import VaeNetwork
 
@@ -20,9 +20,9 @@ __all__ = ["Hyperparameters", "create", "load"]
 def create(name: str, values: Hyperparameters) -> NeuralGenerator:
     """Make the unfitted generator."""
 
-    def build(prepared: Prepared, layout: Layout, _goal: int | None, device: torch.device) -> Network:
+    def build(measured: Measured, layout: Layout, _goal: int | None, device: torch.device) -> Network:
         network = VaeNetwork(layout, latent=values.latent, width=values.width, beta=values.beta).to(device)
-        network.start_from(log_ones(prepared.ones))
+        network.start_from(log_ones(measured.ones))
         return network
 
     return NeuralGenerator(name, values, build)

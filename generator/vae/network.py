@@ -72,6 +72,13 @@ class VaeNetwork(nn.Module):
             tell()
         steps.use_averages()
 
+    def more_state(self) -> dict[str, Tensor]:
+        """Nothing beyond the private part."""
+        return {}
+
+    def restore_more(self, state: Mapping[str, Tensor]) -> None:
+        """Nothing to restore."""
+
     def sampler(self) -> VaeNetwork:
         """The network draws by itself."""
         return self.eval()
