@@ -29,6 +29,7 @@ __all__ = ["Coded", "Encoding", "Neighbours", "gower", "nearest"]
 
 Steps = npt.NDArray[np.uint16]
 Indices = npt.NDArray[np.int64]
+Groups = tuple[npt.NDArray[np.integer], npt.NDArray[np.integer]]
 MAX_STEPS = 65_534
 MAX_LEVELS = 16_383
 NOT_A_NEIGHBOUR = np.uint16(65_535)
@@ -236,7 +237,7 @@ def nearest(
     *,
     k: int | Sequence[int],
     parts: Sequence[Sequence[int]] | None = None,
-    own_group: tuple[npt.NDArray[np.integer], npt.NDArray[np.integer]] | None = None,
+    own_group: Groups | None = None,
     workers: int = 1,
 ) -> list[Neighbours]:
     """Find the k nearest references of every query, exhaustively, on each of several sets of columns.
@@ -254,40 +255,56 @@ def nearest(
     everything = frozenset(range(len(queries.columns)))
     wanted = [everything] if parts is None else [frozenset(part) for part in parts]
     depth = [k] * len(wanted) if isinstance(k, int) else list(k)
-    height = max(1, BLOCK_PAIRS // min(BLOCK_REFERENCES, references.rows))
-    members = None if own_group is None else _members(own_group[1], int(max(groups.max() for groups in own_group)))
-
-    mine = local()
-    shape = (height, min(BLOCK_REFERENCES, references.rows))
-
-    def search(start: int) -> list[tuple[Steps, Indices]]:
-        if not hasattr(mine, "workspace"):
-            mine.workspace = _Workspace(queries, references, shape, everything)
-        rows = slice(start, min(start + height, queries.rows))
-        best: list[tuple[Steps, Indices]] | None = None
-        for left in range(0, references.rows, BLOCK_REFERENCES):
-            cols = slice(left, min(left + BLOCK_REFERENCES, references.rows))
-            steps = mine.workspace.sums(rows, cols, wanted)
-            if own_group is not None and members is not None:
-                _exclude(steps, own_group[0][rows], members, cols)
-            found = [_smallest(part, most, left) for part, most in zip(steps, depth, strict=True)]
-            best = found if best is None else [_merge(old, new) for old, new in zip(best, found, strict=True)]
-        return [] if best is None else best
-
-    starts = range(0, queries.rows, height)
+    deepest: dict[frozenset[int], int] = {}  # a part that is asked for twice is searched once, as deep as anybody wants
+    for part, most in zip(wanted, depth, strict=True):
+        deepest[part] = max(most, deepest.get(part, 1))
+    search = _Search(queries, references, list(deepest), list(deepest.values()), own_group)
+    starts = range(0, queries.rows, search.height)
     if workers > 1:
         with ThreadPoolExecutor(workers) as pool:
-            blocks = list(pool.map(search, starts))
+            blocks = list(pool.map(search.block, starts))
     else:
-        blocks = [search(start) for start in starts]
-    result = []
-    for position, part in enumerate(wanted):
+        blocks = [search.block(start) for start in starts]
+    found: dict[frozenset[int], Neighbours] = {}
+    for position, part in enumerate(deepest):
         values = np.vstack([block[position][0] for block in blocks])
         index = np.vstack([block[position][1] for block in blocks])
         scale = float(max(1, len(part)) * queries.levels)
-        distance = np.where(values == NOT_A_NEIGHBOUR, 1.0, values / scale)
-        result.append(Neighbours(distance, index))
-    return result
+        found[part] = Neighbours(np.where(values == NOT_A_NEIGHBOUR, 1.0, values / scale), index)
+    return [
+        Neighbours(found[part].distance[:, :most], found[part].index[:, :most]) for part, most in zip(wanted, depth, strict=True)
+    ]
+
+
+class _Search:
+    """One exhaustive search: what is looked for where, and a workspace for each thread that looks."""
+
+    def __init__(
+        self, queries: Coded, references: Coded, wanted: list[frozenset[int]], depth: list[int], own_group: Groups | None
+    ) -> None:
+        self.queries, self.references, self.wanted, self.depth = queries, references, wanted, depth
+        width = min(BLOCK_REFERENCES, references.rows)
+        self.height = max(1, BLOCK_PAIRS // width)
+        self._shape = (self.height, width)
+        self._groups = None if own_group is None else own_group[0]
+        self._members = None if own_group is None else _members(own_group[1], int(max(groups.max() for groups in own_group)))
+        self._mine = local()
+
+    def block(self, start: int) -> list[tuple[Steps, Indices]]:
+        """Nearest references of the queries from `start` on, one answer for each part; stretches of references in turn."""
+        if not hasattr(self._mine, "workspace"):
+            everything = frozenset(range(len(self.queries.columns)))
+            self._mine.workspace = _Workspace(self.queries, self.references, self._shape, everything)
+        rows = slice(start, min(start + self.height, self.queries.rows))
+        best: list[tuple[Steps, Indices]] | None = None
+        for left in range(0, self.references.rows, BLOCK_REFERENCES):
+            cols = slice(left, min(left + BLOCK_REFERENCES, self.references.rows))
+            steps = self._mine.workspace.sums(rows, cols, self.wanted)
+            if self._groups is not None and self._members is not None:
+                _exclude(steps, self._groups[rows], self._members, cols)
+            found = [_smallest(part, most, left) for part, most in zip(steps, self.depth, strict=True)]
+            best = found if best is None else [_merge(old, new) for old, new in zip(best, found, strict=True)]
+        return [] if best is None else best
 
 
 def _members(groups: npt.NDArray[np.integer], last: int) -> tuple[Indices, Indices]:

@@ -211,9 +211,10 @@ def _chosen_columns(card: DatasetCard, columns: Sequence[str] | None) -> dict[st
 
 
 def _table(which: Which, table: pa.Table, card: DatasetCard, chosen: dict[str, Column]) -> Table:
-    if len(set(table.column_names)) != len(table.column_names):
+    present = set(table.column_names)
+    if len(present) != table.num_columns:
         raise InputsInvalid(f"the {which} table has two columns of the same name")
-    absent = [name for name in chosen if name not in table.column_names]
+    absent = [name for name in chosen if name not in present]
     if absent:
         raise InputsInvalid(f"the {which} table lacks the column {absent[0]!r} of the card ({len(absent)} absent in all)")
     if table.num_rows == 0:
@@ -222,15 +223,13 @@ def _table(which: Which, table: pa.Table, card: DatasetCard, chosen: dict[str, C
     unit = card.spec.privacy_unit
     units = np.arange(table.num_rows, dtype=np.int32)
     if unit is not None and which != "synthetic":
-        if unit not in table.column_names:
+        if unit not in present:
             raise InputsInvalid(f"the {which} table lacks the privacy unit {unit!r}")
         column = table.column(unit).combine_chunks()
         if column.null_count:
             raise InputsInvalid(f"{column.null_count} rows of the {which} table have no privacy unit ({unit!r} is missing)")
         units = _decoded(column.dictionary_encode().indices).astype(np.int32)
-    keys = {
-        name: pc.cast(table.column(name).combine_chunks(), pa.string()) for name in card.identifiers if name in table.column_names
-    }
+    keys = {name: pc.cast(table.column(name).combine_chunks(), pa.string()) for name in card.identifiers if name in present}
     return Table(which, arrow, units, keys)
 
 

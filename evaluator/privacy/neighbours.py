@@ -19,7 +19,7 @@ from evaluator.distances import Coded, Encoding, Neighbours, nearest
 from evaluator.inputs import Inputs, Table
 from evaluator.privacy.family import PrivacyOptions
 
-__all__ = ["K", "Neighbourhood", "Pool", "neighbourhood", "pool_of", "synthetic_sample"]
+__all__ = ["K", "Neighbourhood", "Pool", "halves", "neighbourhood", "pool_of", "synthetic_sample"]
 
 Indices = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -77,6 +77,8 @@ class Neighbourhood:
         real: K nearest rows of other units, in a random part of the pool.
         secrets: Positions of the sensitive columns.
         without: For each of them, the nearest synthetic row on all other columns.
+        halves: Two disjoint sets of column positions, together all of them (none where there is one column only).
+        linked: For each half, the nearest synthetic row on it.
         chosen: Rows of synthetic that were searched, and that indices point into.
     """
 
@@ -86,6 +88,8 @@ class Neighbourhood:
     real: Neighbours
     secrets: tuple[int, ...]
     without: tuple[Neighbours, ...]
+    halves: tuple[tuple[int, ...], ...]
+    linked: tuple[Neighbours, ...]
 
 
 def pool_of(inputs: Inputs, options: PrivacyOptions) -> Pool:
@@ -145,10 +149,26 @@ def _search(inputs: Inputs, options: PrivacyOptions) -> Neighbourhood:
         synthetic = synthetic.take(chosen)
     everything = tuple(range(len(inputs.columns)))
     secrets = tuple(p for p, column in enumerate(inputs.columns.values()) if column.role == "sensitive" and len(everything) > 1)
-    parts = [everything, *([other for other in everything if other != secret] for secret in secrets)]
-    found = nearest(pool.coded, synthetic, k=[K, *(1 for _ in secrets)], parts=parts, workers=options.workers)
+    split = halves(inputs)
+    parts = [everything, *([other for other in everything if other != secret] for secret in secrets), *split]
+    found = nearest(pool.coded, synthetic, k=[K, *(1 for _ in parts[1:])], parts=parts, workers=options.workers)
     real = _reference(inputs, pool, options)
-    return Neighbourhood(pool, chosen, found[0], real, secrets, tuple(found[1:]))
+    first = 1 + len(secrets)
+    return Neighbourhood(pool, chosen, found[0], real, secrets, tuple(found[1:first]), split, tuple(found[first:]))
+
+
+def halves(inputs: Inputs) -> tuple[tuple[int, ...], ...]:
+    """The quasi-identifiers and the rest where both have substance; otherwise columns dealt out by number of values."""
+    roles = [column.role for column in inputs.columns.values()]
+    if len(roles) < 2:  # noqa: PLR2004 - two halves
+        return ()
+    known = tuple(position for position, role in enumerate(roles) if role == "quasi-identifier")
+    rest = tuple(position for position in range(len(roles)) if position not in known)
+    if min(len(known), len(rest)) >= max(2, len(roles) // 4):
+        return known, rest
+    names = list(inputs.columns)
+    order = sorted(range(len(roles)), key=lambda position: (-len(inputs.domain(names[position])), position))
+    return tuple(sorted(order[::2])), tuple(sorted(order[1::2]))
 
 
 def _reference(inputs: Inputs, pool: Pool, options: PrivacyOptions) -> Neighbours:

@@ -23,21 +23,21 @@ from evaluator.privacy.neighbours import Pool, neighbourhood, pool_of
 from evaluator.statistics import area_under_roc
 from policies.metrics import MetricResult
 
-__all__ = ["SPLIT"]
+__all__ = ["SPLIT", "shuffled_moments"]
 
 NEAREST = "privacy.exchangeability"
 BLIND = "privacy.blind_attack.auc"
 LEAST = 200
 MOST = 8_192
-SHUFFLES = 400
 Floats = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.int64]
 
 
 def _split(inputs: Inputs, options: PrivacyOptions) -> dict[str, MetricResult]:
     pool = pool_of(inputs, options)
     member = pool.unit_is_member
     how = {
-        NEAREST: "share of nearest neighbours from the same side (Schilling 1986); shuffled labels, normal tail",
+        NEAREST: "share of nearest neighbours from the same side (Schilling 1986); exact moments, normal tail",
         BLIND: "cross-fitted classifier that sees no synthetic row; DeLong interval, rank-sum p",
     }
     n = min(int(member.sum()), int((~member).sum()))
@@ -57,24 +57,51 @@ def _coincidences(inputs: Inputs, options: PrivacyOptions, method: str) -> Metri
     side = pool.unit_is_member
     own, other = pool.unit, pool.unit[near]
     share = float((side[own] == side[other]).mean())
-    rng = inputs.generator("privacy", "exchangeability")
-    shuffled = np.empty(SHUFFLES)
-    for k in range(SHUFFLES):
-        labels = rng.permutation(side)
-        shuffled[k] = (labels[own] == labels[other]).mean()
-    centre, spread = float(shuffled.mean()), max(float(shuffled.std(ddof=1)), 1e-9)
+    centre, spread = shuffled_moments(own, other, int(side.sum()), len(side))
     half = float(ndtri(0.5 + options.confidence / 2)) * spread
     value = share - centre
     return MetricResult(
         value=value,
         interval=(max(-1.0, value - half), min(1.0, value + half)),
         confidence=options.confidence,
-        p_value=float(ndtr(-value / spread)),
+        p_value=float(ndtr(-value / max(spread, 1e-9))),
         n=len(own),
         direction="lower",
         method=method,
         detail={"same_side": share, "expected": centre, "detection_limit": (3.72 + 1.28) * spread},
     )
+
+
+def shuffled_moments(one: Indices, two: Indices, members: int, units: int) -> tuple[float, float]:
+    """Mean and standard deviation of the share of pairs on one side, were `members` of the `units` drawn at random.
+
+    Exact (Schilling 1986, section 2, for pairs that may repeat or share a unit): pairs of pairs are counted by how many
+    units they share, and each kind has its own probability that both are one-sided. A unit's pair with itself always is.
+    """
+    apart = one != two
+    a, b = np.minimum(one, two)[apart], np.maximum(one, two)[apart]
+    pairs, others = len(a), units - members
+    same = _one_sided(2, members, units) + _one_sided(2, others, units)
+    three = _one_sided(3, members, units) + _one_sided(3, others, units)
+    four = _one_sided(4, members, units) + _one_sided(4, others, units)
+    four += 2.0 * members * (members - 1) * others * (others - 1) / max(1.0, _falling(4, units))
+    repeated = np.unique(a * np.int64(units) + b, return_counts=True)[1].astype(np.float64)
+    degree = np.bincount(np.concatenate([a, b]), minlength=units).astype(np.float64)
+    both = float((repeated**2).sum())
+    touching = float((degree**2).sum()) - 2.0 * both
+    none = float(pairs) ** 2 - both - touching
+    variance = both * same + touching * three + none * four - (pairs * same) ** 2
+    total = max(1, len(one))
+    return (pairs * same + len(one) - pairs) / total, math.sqrt(max(0.0, variance)) / total
+
+
+def _falling(k: int, n: int) -> float:
+    return float(math.prod(max(0, n - i) for i in range(k)))
+
+
+def _one_sided(k: int, drawn: int, units: int) -> float:
+    """Chance that k given different units are all among those drawn."""
+    return _falling(k, drawn) / max(1.0, _falling(k, units))
 
 
 def _blind(inputs: Inputs, pool: Pool, options: PrivacyOptions, method: str) -> MetricResult:
