@@ -20,13 +20,16 @@ from gateway.audit.kinds import kind_named
 from gateway.audit.merkle import leaf_hash
 from gateway.audit.pseudonyms import Pseudonyms
 from gateway.db.tables.audit import audit_event
-from gateway.db.work import Work
+from gateway.db.work import Work, driver_text
 
 __all__ = ["Log", "Where"]
 
 LAST_ID = "audit.last-id"
 MAX_LIMIT = 10_000
+_COLUMNS = tuple(column.name for column in audit_event.columns if column.name != "leaf_index")
 _INSERT = insert(audit_event)
+# Compiled once: an event is written with nearly every act, and building its statement costs as much as the database's work.
+_INSERT_POSTGRES = driver_text(_INSERT, columns=_COLUMNS)
 
 
 class Where(TypedDict, total=False):
@@ -94,6 +97,8 @@ class Log:
             NotRecorded: the database did not take it; the caller's act must not happen.
         """
         kind_named(kind)
+        if at.tzinfo is None:
+            raise ValueError("an event happens at an aware time")
         subjects = Subjects(
             actor=None if actor is None else self._pseudonyms.of(actor, at=at),
             release=release,
@@ -105,7 +110,11 @@ class Log:
         clean = self._pseudonyms.replace_in(data or {}, at=at)
         payload = payload_of(identifier=identifier, kind=kind, at=at, subjects=subjects, data=clean)
         row = {"id": identifier, "kind": kind, "at": at, "payload": payload, "leaf_hash": leaf_hash(payload.encode())}
-        self._work.execute(_INSERT, row | {name: getattr(subjects, name) for name in subjects.__slots__})
+        row |= {name: getattr(subjects, name) for name in subjects.__slots__}
+        if self._work.is_sqlite:
+            self._work.execute(_INSERT, row)
+        else:
+            self._work.execute_driver(_INSERT_POSTGRES, row)
         return identifier
 
     def get(self, identifier: str) -> Entry | None:

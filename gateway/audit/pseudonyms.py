@@ -20,13 +20,15 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.audit.kinds import PERSONAL_FIELDS
 from gateway.db.tables.audit import pseudonym_key
-from gateway.db.work import Work
+from gateway.db.work import Work, driver_text
 
 __all__ = ["PREFIX", "Pseudonyms"]
 
 PREFIX = "hmac-sha256:"
 KEY_BYTES = 32
+KNOWN = "audit.pseudonyms"
 _KEY = select(pseudonym_key.c.key).where(pseudonym_key.c.principal == bindparam("owner"))
+_KEY_POSTGRES = driver_text(_KEY)
 
 
 class Pseudonyms:
@@ -34,7 +36,8 @@ class Pseudonyms:
 
     def __init__(self, work: Work) -> None:
         self._work = work
-        self._known: dict[tuple[str, str], str] = {}
+        # Rooms build their own Log over one transaction: what one of them looked up serves the others.
+        self._known: dict[tuple[str, str], str] = work.facts.setdefault(KNOWN, {})
 
     def of(self, value: str, *, at: datetime, scope: str | None = None) -> str:
         """The pseudonym of a person; the key is made when there is none.
@@ -93,7 +96,10 @@ class Pseudonyms:
                 return self.of(str(value), at=at)
 
     def _key(self, owner: str) -> bytes | None:
-        row = self._work.execute(_KEY, {"owner": owner}).first()
+        given = {"owner": owner}
+        row = (
+            self._work.execute(_KEY, given) if self._work.is_sqlite else self._work.execute_driver(_KEY_POSTGRES, given)
+        ).first()
         return None if row is None else bytes(row.key)
 
     def _make_key(self, owner: str, at: datetime) -> bytes:

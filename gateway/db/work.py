@@ -13,19 +13,20 @@ Invariants:
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import ClauseElement, Connection, Engine, create_engine, event, text
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import NullPool
 
 from gateway.errors import NotRecorded
 
-__all__ = ["Database", "Work"]
+__all__ = ["Database", "Work", "driver_text"]
 
 BUSY_TIMEOUT_MS = 15_000
 GONE = frozenset({"42P01", "42501", "3F000", "3D000"})
@@ -40,11 +41,13 @@ class Work:
     Attributes:
         connection: What repositories execute on.
         is_sqlite: Whether the one-writer rules of SQLite hold (else PostgreSQL).
+        facts: What repositories of this one transaction share; gone with it.
     """
 
     connection: Connection
     is_sqlite: bool
     is_committed: bool = field(default=False, init=False)
+    facts: dict[str, Any] = field(default_factory=dict, init=False)
 
     def commit(self) -> None:
         """Make everything done in this unit of work durable, or raise and change nothing."""
@@ -54,6 +57,10 @@ class Work:
     def execute(self, statement: Any, parameters: Any = None) -> Any:
         """Execute a statement in this transaction."""
         return self.connection.execute(statement, parameters)
+
+    def execute_driver(self, statement: str, parameters: dict[str, Any]) -> Any:
+        """Execute SQL as the driver takes it (`driver_text`): for the few statements that stand in nearly every transaction."""
+        return self.connection.exec_driver_sql(statement, parameters)
 
 
 class Database:
@@ -113,6 +120,16 @@ class Database:
     def dispose(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+
+
+def driver_text(statement: ClauseElement, *, columns: Sequence[str] | None = None) -> str:
+    """A statement as PostgreSQL's driver takes it, compiled once instead of at every use; parameters are given by name.
+
+    Args:
+        columns: Those that an INSERT sets.
+    """
+    dialect = PGDialect_psycopg()  # type: ignore[no-untyped-call]  # SQLAlchemy left this one without annotations
+    return str(statement.compile(dialect=dialect, column_keys=columns))
 
 
 def _not_recorded(error: DBAPIError) -> NotRecorded:

@@ -1,7 +1,6 @@
-"""Figures of the log. Run by hand: `python tests/bench/audit.py [postgresql://user@host/server-to-make-databases-on]`.
+"""Figures of the log: `python -m tests.bench.audit [--no-postgres]`.
 
-1. Commits a second with and without the log: 16 writer processes on PostgreSQL, each commit a small business transaction
-   (an insert and an update), audited ones with an event in the same transaction and a sequencer beside them.
+1. Commits a second with and without the log on PostgreSQL (`tests.bench.audit_commits`).
 2. Root, proofs and growth of the tree at 10^3, 10^5 and 10^6 leaves (tiles on SQLite).
 3. Verification of a whole log, in leaves a second.
 
@@ -10,97 +9,23 @@ Nothing is asserted: figures depend on the machine, which is printed with them.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import random
-import secrets
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
 
-import psycopg
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import text
-
-from gateway.audit import FileAnchor, Log, NoteSigner, Sequencer, install_guards, prove_consistency, prove_inclusion, verify_log
+from gateway.audit import FileAnchor, Log, Sequencer, prove_consistency, prove_inclusion, verify_log
 from gateway.audit.merkle import verify_inclusion
 from gateway.audit.tree import Head, Tree, add_head
 from gateway.db.metadata import metadata
-from gateway.db.tables.audit import audit_event, checkpoint, pseudonym_key, tile
+from gateway.db.tables.audit import checkpoint, tile
 from gateway.db.work import Database
-
-NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-POSTGRES = os.environ.get("TICKETGATE_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432")
-FORK = multiprocessing.get_context("fork")
-WRITERS = 16
-SECONDS = 8.0
-SIGNER = NoteSigner("gate.example/log", Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
-
-
-def make(url: str) -> None:
-    database = Database(url)
-    with database.engine.begin() as connection:
-        metadata.create_all(connection, tables=[audit_event, tile, checkpoint, pseudonym_key])
-        connection.execute(text("CREATE TABLE act (name VARCHAR(64) PRIMARY KEY, note VARCHAR(200))"))
-        connection.execute(text("CREATE TABLE budget (dataset INTEGER PRIMARY KEY, spent INTEGER NOT NULL)"))
-        connection.execute(text("INSERT INTO budget VALUES (:d, 0)"), [{"d": number} for number in range(WRITERS)])
-        install_guards(connection)
-    database.dispose()
-
-
-def write(url: str, number: int, audited: bool, done: multiprocessing.SimpleQueue) -> None:
-    database = Database(url, pool_size=1)
-    count, end = 0, time.monotonic() + SECONDS
-    while time.monotonic() < end:
-        name = f"{number}-{count}"
-        with database.begin() as work:
-            work.execute(text("INSERT INTO act VALUES (:name, :note)"), {"name": name, "note": "x" * 120})
-            work.execute(text("UPDATE budget SET spent = spent + 1 WHERE dataset = :d"), {"d": number})
-            if audited:
-                data = {"epsilon": "0.5", "decision": "permit", "reasons": ["a", "b"], "attempt": count}
-                Log(work).append(
-                    "release.decided", at=NOW, actor=f"p{number}", release=name, ticket="T-1", dataset="d", data=data
-                )
-            work.commit()
-        count += 1
-    done.put(count)
-
-
-def sequence(url: str, folder: str) -> None:
-    database = Database(url, pool_size=1)
-    running = Sequencer(database, signer=SIGNER, anchor=FileAnchor(Path(folder) / "checkpoints.log"))
-    while True:
-        running.run_once(NOW)
-        time.sleep(0.2)
-
-
-def commits_a_second(audited: bool) -> float:
-    name = f"tg_bench_{secrets.token_hex(6)}"
-    with psycopg.connect(f"{POSTGRES}/postgres", autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    url = f"{POSTGRES}/{name}"
-    make(url)
-    done: multiprocessing.SimpleQueue = FORK.SimpleQueue()
-    with tempfile.TemporaryDirectory() as folder:
-        sequencer = FORK.Process(target=sequence, args=(url, folder), daemon=True)
-        writers = [FORK.Process(target=write, args=(url, number, audited, done)) for number in range(WRITERS)]
-        if audited:
-            sequencer.start()
-        for writer in writers:
-            writer.start()
-        total = sum(done.get() for _ in writers)
-        for writer in writers:
-            writer.join()
-        if audited:
-            sequencer.kill()
-            sequencer.join()
-    with psycopg.connect(f"{POSTGRES}/postgres", autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    return total / SECONDS
+from tests.bench.audit_commits import NOW, SIGNER, make, measured, tell
 
 
 def cpu(function: Callable[[], object], count: int) -> float:
@@ -184,10 +109,7 @@ def verified_a_second(size: int) -> dict[str, float]:
 def main() -> None:
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python {sys.version.split()[0]}")
     if "--no-postgres" not in sys.argv:
-        pairs = [(commits_a_second(False), commits_a_second(True)) for _ in range(3)]
-        print("\ncommits/s, 16 writers, PostgreSQL   unaudited   audited   ratio")
-        for plain, audited in pairs:
-            print(f"{'':35}{plain:10.0f}{audited:10.0f}{audited / plain:8.2f}")
+        tell(measured(rounds=6, seconds=2.0), seconds=2.0)
     print(
         f"\n{'leaves':>9}{'grow/s':>10}{'root ms':>9}{'(cpu)':>7}{'inclusion ms':>14}{'proofs/s':>10}{'(cpu)':>7}{'consistency ms':>16}"
     )
