@@ -51,5 +51,7 @@ def configure_logs(*, level: str = "INFO", json: bool = True) -> None:
 
 
 def logger(room: str) -> Any:
-    """A structured logger that names its room on every line."""
+    """A structured logger that names its room on every line; before a process has configured any, lines go to standard error."""
+    if not structlog.is_configured():
+        configure_logs()
     return structlog.get_logger(room=room)

@@ -100,10 +100,16 @@ def model_card(*, release: str, as_json: bool) -> None:
 @click.option("--reason", required=True, help="Why; stands in the log and on the ticket.")
 @json_option
 def withdraw(*, release: str, reason: str, as_json: bool) -> None:
-    """Withdraw a release: tokens dead, artifacts unreadable, recipients named."""
+    """Withdraw a release: tokens dead, artifacts unreadable, recipients named; the proof stays."""
     answer = dict(withdraw_release(open_house(Settings()), release, by=operator(), reason=reason, now=utc_now()))
-    names = ", ".join(answer["recipients"]) or "nobody"
-    emit(answer, f"{release} is withdrawn; {answer['tokens_revoked']} tokens revoked; it was fetched by {names}", as_json=as_json)
+    lines = [
+        f"{release} is withdrawn; {answer['tokens_revoked']} tokens revoked.",
+        f"  fetched by   {', '.join(answer['recipients']) or 'nobody'}",
+        f"  stored data  {answer['stored_bytes']}",
+        *(f"  {channel:11}  {said}" for channel, said in answer["notices"].items()),
+        "Manifest, signature and log proof stay: `ticketgate evidence` writes them out.",
+    ]
+    emit(answer, "\n".join(lines), as_json=as_json)
 
 
 @click.command()

@@ -18,7 +18,7 @@ import rfc8785
 from gateway.errors import VerificationFailed
 from gateway.releases.bundle import PAYLOAD_TYPE, pre_authentication, sha256_hex
 
-__all__ = ["INDEX", "INDEX_ENVELOPE", "open_statement", "statement_about"]
+__all__ = ["INDEX", "INDEX_ENVELOPE", "open_statement", "payload_of", "statement_about"]
 
 INDEX = "index.json"
 INDEX_ENVELOPE = "index.dsse.json"
@@ -39,6 +39,11 @@ def statement_about(index: bytes) -> bytes:
         "predicate": about,
     }
     return rfc8785.dumps(statement)
+
+
+def payload_of(envelope: bytes) -> bytes:
+    """The statement in an envelope of our own store, unchecked: only to compare it with one that is made anew."""
+    return base64.b64decode(json.loads(envelope)["payload"])
 
 
 def open_statement(raw: bytes, *, verify: Callable[[str, bytes, bytes], bool]) -> Mapping[str, Any]:

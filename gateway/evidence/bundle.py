@@ -5,8 +5,8 @@ Responsible for gathering the members; `archive` writes them, `attestation` sign
 
 Invariants:
     - Rebuilt at any later time the file is the same, byte for byte: it ends with the decisive event, and nothing in it
-      grows. (Two acts by hand are visible: a rotation of the manifest key changes the signature of the index, and a
-      withdrawal destroys the manifest's own bytes, whose digest stays in the log.)
+      grows. The signature of the index is kept when the file is handed out, so a later rotation of the manifest key does not
+      show; manifest and envelope lie outside what a withdrawal destroys.
     - Every event of the release travels with its proof of inclusion; what an event names by digest is checked against it.
     - No row of a confidential or synthetic table is in it, nor where the confidential table lies.
 """
@@ -26,20 +26,19 @@ from gateway.audit.event import Entry, as_json, format_time
 from gateway.audit.proof import tlog_proof
 from gateway.catalogue import Datasets, Policies
 from gateway.db import Work
-from gateway.errors import Conflict, NotFound
-from gateway.evidence.archive import write_archive
-from gateway.evidence.attestation import INDEX, INDEX_ENVELOPE, statement_about
+from gateway.errors import Conflict
+from gateway.evidence.archive import read_archive, write_archive
+from gateway.evidence.attestation import INDEX, INDEX_ENVELOPE, payload_of, statement_about
 from gateway.evidence.crate import CRATE, crate_of
 from gateway.evidence.record import Record, record_of
 from gateway.releases import House, Release
-from gateway.releases.artifacts import Artifacts
+from gateway.releases.artifacts import Artifacts, seal_proof
 from gateway.releases.bundle import ENVELOPE, MANIFEST, envelope_of, sha256_hex
 from policies.canonical import canonical_json
 
 __all__ = ["evidence_zip", "export_evidence"]
 
 SCHEMA = "ticketgate/evidence/v1"
-DESTROYED = "destroyed with the artifacts when the release was withdrawn; the log holds its digest"
 
 
 def export_evidence(house: House, release_id: str, *, by: str, now: datetime) -> bytes:
@@ -50,6 +49,10 @@ def export_evidence(house: House, release_id: str, *, by: str, now: datetime) ->
         Conflict: it is not decided, or its events do not stand in a signed checkpoint yet.
         NotRecorded: the hand-over could not be recorded.
     """
+    kept = _signature_row(house, release_id, read_archive(evidence_zip(house, release_id))[INDEX_ENVELOPE], now=now)
+    with house.database.begin() as work:
+        Artifacts(work).add(release_id, kept)  # whoever was first stays
+        work.commit()
     raw = evidence_zip(house, release_id)
     with house.database.begin() as work:
         data = {"sha256": sha256_hex(raw), "size": len(raw)}
@@ -67,18 +70,37 @@ def evidence_zip(house: House, release_id: str) -> bytes:
     """
     with house.database.read() as work:
         record = record_of(work, release_id)
+        common = _documents(work, record) | _proofs(work, record) | _manifest(work, house, record)
+        kept = _kept_signature(work, house, release_id)
+        if kept is not None:
+            signer_kid = str(json.loads(kept)["signatures"][0]["keyid"])
+            members = _indexed(house, record, common | {"jwks.json": _keys(work, house, record, signer_kid)})
+            if payload_of(kept) == statement_about(members[INDEX]):
+                return write_archive(members | {INDEX_ENVELOPE: kept})
         signer = GatewayKeys(work, house.sealing).signer("manifest")
-        members = _documents(work, record) | _proofs(work, record)
-        members["jwks.json"] = _keys(work, house, record, signer.kid)
-        manifest, absent = _manifest(work, house, record)
-        members |= manifest
-    members[CRATE] = crate_of(record, house.issuer, sorted([*members, INDEX, INDEX_ENVELOPE]))
-    members[INDEX] = _index(house, record, members, absent)
-    members[INDEX_ENVELOPE] = envelope_of(statement_about(members[INDEX]), sign=signer.sign, key_id=signer.kid)
-    return write_archive(members)
+        members = _indexed(house, record, common | {"jwks.json": _keys(work, house, record, signer.kid)})
+    envelope = envelope_of(statement_about(members[INDEX]), sign=signer.sign, key_id=signer.kid)
+    return write_archive(members | {INDEX_ENVELOPE: envelope})
 
 
-def _index(house: House, record: Record, members: Mapping[str, bytes], absent: Mapping[str, str]) -> bytes:
+def _indexed(house: House, record: Record, members: dict[str, bytes]) -> dict[str, bytes]:
+    crate = crate_of(record, house.issuer, sorted([*members, INDEX, INDEX_ENVELOPE]))
+    described = members | {CRATE: crate}
+    return described | {INDEX: _index(house, record, described)}
+
+
+def _signature_row(house: House, release_id: str, envelope: bytes, *, now: datetime) -> dict[str, Any]:
+    """Keep the signature: a retired key does not sign again, and Ed25519 is deterministic only under one key."""
+    media = "application/vnd.dsse+json"
+    return seal_proof(house, release_id, INDEX_ENVELOPE, envelope, media_type=media, audience="compliance", now=now)
+
+
+def _kept_signature(work: Work, house: House, release_id: str) -> bytes | None:
+    found = [artifact for artifact in Artifacts(work).of(release_id) if artifact.name == INDEX_ENVELOPE]
+    return Artifacts(work).read(house, found[0]) if found else None
+
+
+def _index(house: House, record: Record, members: Mapping[str, bytes]) -> bytes:
     listed = [{"name": name, "size": len(raw), "sha256": sha256_hex(raw)} for name, raw in sorted(members.items())]
     decisive = record.decisive
     document: dict[str, Any] = {
@@ -87,7 +109,6 @@ def _index(house: House, record: Record, members: Mapping[str, bytes], absent: M
         "issuer": house.issuer,
         "outcome": record.outcome,
         "decisive": {"event": decisive.id, "kind": decisive.kind, "at": format_time(decisive.at)},
-        "absent": dict(absent),
         "files": listed,
     }
     return rfc8785.dumps(document)
@@ -162,12 +183,9 @@ def _keys(work: Work, house: House, record: Record, signer: str) -> bytes:
     return rfc8785.dumps({"keys": keys})
 
 
-def _manifest(work: Work, house: House, record: Record) -> tuple[dict[str, bytes], dict[str, str]]:
-    """Manifest and envelope as they were handed over, and why one is absent."""
+def _manifest(work: Work, house: House, record: Record) -> dict[str, bytes]:
+    """Manifest and envelope as they were handed over."""
     if record.outcome != "released":
-        return {}, {}
+        return {}
     artifacts = Artifacts(work)
-    try:
-        return {name: artifacts.read(house, artifacts.get(record.release.id, name)) for name in (MANIFEST, ENVELOPE)}, {}
-    except NotFound:
-        return {}, dict.fromkeys((MANIFEST, ENVELOPE), DESTROYED)
+    return {name: artifacts.read(house, artifacts.get(record.release.id, name)) for name in (MANIFEST, ENVELOPE)}

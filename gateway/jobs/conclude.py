@@ -75,8 +75,8 @@ def _conclusion(
     event = event_id(now, secrets.randbits(RANDOM_BITS - 1))
     rows.append(_model_card(release, dataset, sealer, verdict, spent, outcome["generator_version"]))
     manifest = _manifest(release, dataset, rows, verdict, spent, outcome, event)
-    rows.append(sealer.put_bytes(MANIFEST, manifest, media_type="application/json", audience="requester"))
-    rows.append(_envelope(house, sealer, manifest))
+    rows.append(sealer.put_proof(MANIFEST, manifest, media_type="application/json", now=now))
+    rows.append(_envelope(house, sealer, manifest, now))
     return Conclusion(
         verdict=verdict,
         review=_duty(release),
@@ -156,11 +156,11 @@ def _plain(value: Any) -> Any:
     return json.loads(json.dumps(value, allow_nan=False))
 
 
-def _envelope(house: House, sealer: Sealer, manifest: bytes) -> dict[str, Any]:
+def _envelope(house: House, sealer: Sealer, manifest: bytes, now: datetime) -> dict[str, Any]:
     with house.database.read() as work:
         signer = GatewayKeys(work, house.sealing).signer("manifest")
     raw = envelope_of(statement_of(manifest), sign=signer.sign, key_id=signer.kid)
-    return sealer.put_bytes(ENVELOPE, raw, media_type="application/vnd.dsse+json", audience="requester")
+    return sealer.put_proof(ENVELOPE, raw, media_type="application/vnd.dsse+json", now=now)
 
 
 def _destroy(house: House, release_id: str, conclusion: Conclusion, now: datetime) -> None:

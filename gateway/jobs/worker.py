@@ -30,6 +30,7 @@ from gateway.jobs.heartbeat import BEAT_EVERY, beat, leave, take_over
 from gateway.jobs.scratch import remove_leftovers, scratch_folder
 from gateway.releases import House, expire_due
 from gateway.releases.artifacts import Artifacts
+from gateway.releases.notice import tell_again
 from gateway.releases.origin import anchor_of, check_log, log_keys
 from gateway.storage import sweep
 from gateway.telemetry import logger, utc_now
@@ -40,6 +41,7 @@ SEQUENCE_EVERY = 0.2
 SWEEP_EVERY = 300.0
 EXPIRE_EVERY = 5.0
 KEYS_EVERY = 3600.0
+TELL_EVERY = 60.0
 ORPHAN_AGE = timedelta(hours=24)
 
 
@@ -91,6 +93,7 @@ class Worker:
         self._every(BEAT_EVERY.total_seconds(), "heartbeat", self._beat)
         self._every(EXPIRE_EVERY, "expire", lambda: expire_due(self.house, now=utc_now()))
         self._every(SWEEP_EVERY, "sweep", self._sweep)
+        self._every(TELL_EVERY, "notices", lambda: tell_again(self.house, now=utc_now()))
         self._every(KEYS_EVERY, "keys", self._ensure_keys)
 
     def stop(self) -> None:
@@ -129,7 +132,8 @@ class Worker:
         with self.house.database.read() as work:
             known = Artifacts(work).locations()
         remove_leftovers(self.house)
-        sweep(self.house.store, older_than=now - ORPHAN_AGE, known=known)
+        for prefix in ("releases/", "proofs/"):
+            sweep(self.house.store, older_than=now - ORPHAN_AGE, known=known, prefix=prefix)
         with self.house.database.begin() as work:
             ReplayGuard(work).forget(now)
             work.commit()

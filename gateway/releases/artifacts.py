@@ -2,6 +2,8 @@
 
 Invariants:
     - One data key a release and fence; destroying the wrapped key makes every artifact unreadable (withdrawal).
+    - Proof (manifest, its envelope, the signature of the evidence) is sealed under a key of its own and stored apart: it
+      holds digests and facts, no row of any table, and survives the withdrawal.
     - An artifact is found by its row only; what a crash left in the store without a row is an orphan for the sweeper.
     - The digest of a row is that of the plain bytes: what was evaluated, what is stored, what is downloaded.
 """
@@ -14,19 +16,25 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert, select
+from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.db import Work
+from gateway.db.tables.releases import release
 from gateway.db.tables.storage import artifact as table
-from gateway.db.tables.storage import data_key
 from gateway.errors import NotFound
 from gateway.releases.bundle import sha256_hex
+from gateway.releases.data_keys import artifact_subject, bound_to, destroy_keys, open_key, proof_subject, secret_of
 from gateway.releases.house import House
-from gateway.storage import artifact_name, encrypt, new_data_key, open_artifact
+from gateway.releases.states import Status
+from gateway.storage import ArtifactExists, artifact_name, encrypt, open_artifact
 
-__all__ = ["Artifact", "Artifacts", "Sealer", "destroy_keys", "make_sealer", "secret_of"]
+__all__ = ["Artifact", "Artifacts", "Sealer", "destroy_keys", "make_sealer", "seal_proof", "secret_of"]
 
 BLOCK = 1 << 20
+PROOFS = "proofs/"
+DESTROYED = (Status.WITHDRAWN, Status.CANCELLED)
+"""Statuses in which the keys of artifacts are destroyed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +48,11 @@ class Artifact:
     sha256: str
     location: str
     audience: str
+
+    @property
+    def is_proof(self) -> bool:
+        """Whether it outlives a withdrawal."""
+        return self.location.startswith(PROOFS)
 
     def to_json(self) -> dict[str, Any]:
         """As listed to whoever may fetch it."""
@@ -80,9 +93,18 @@ class Artifacts:
         """Artifacts with these plain bytes, over all releases."""
         return [_of(row) for row in self._work.execute(select(table).where(table.c.sha256 == sha256)).mappings()]
 
+    def add(self, release_id: str, row: Mapping[str, Any]) -> bool:
+        """Make one written artifact visible, unless the release has one of this name; answers whether it was added."""
+        dialect = sqlite if self._work.is_sqlite else postgresql
+        statement = dialect.insert(table).values(release_id=release_id, **row).on_conflict_do_nothing()
+        return bool(self._work.execute(statement).rowcount == 1)
+
     def locations(self) -> set[str]:
-        """Every location that a row names: what a sweeper must leave alone."""
-        return set(self._work.execute(select(table.c.location)).scalars())
+        """What a sweeper must leave alone: every location that a row names and that can still be read."""
+        rows = select(table.c.location, release.c.status).join(release, release.c.id == table.c.release_id)
+        return {
+            location for location, status in self._work.execute(rows) if status not in DESTROYED or location.startswith(PROOFS)
+        }
 
     def open(self, house: House, found: Artifact, *, start: int = 0, length: int | None = None) -> Iterator[bytes]:
         """Decrypt a range of an artifact, block by block.
@@ -104,16 +126,11 @@ def _of(row: Mapping[str, Any]) -> Artifact:
     return Artifact(**{name: row[name] for name in names})
 
 
-def _subject(release_id: str, fence: int) -> str:
-    return f"{release_id}#{fence}"
-
-
 def _key_for(work: Work, house: House, location: str) -> bytes:
-    _, release_id, rest, *_ = location.split("/")
-    row = work.execute(select(data_key).where(data_key.c.subject == _subject(release_id, int(rest.split("-")[0])))).first()
-    if row is None or row.wrapped is None:
-        raise NotFound("the artifacts of this release were destroyed")
-    return house.wrapper.unwrap(bytes(row.wrapped), release_id=release_id)
+    room, release_id, rest, *_ = location.split("/")
+    is_proof = f"{room}/" == PROOFS
+    subject = proof_subject(release_id) if is_proof else artifact_subject(release_id, int(rest.split("-")[0]))
+    return open_key(work, house.wrapper, subject)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +157,12 @@ class Sealer:
         self.house.store.put(location, encrypt((raw,), data_key=self.key, name=location))
         return self._row(name, media_type, len(raw), digest, location, audience)
 
+    def put_proof(self, name: str, raw: bytes, *, media_type: str, now: datetime) -> dict[str, Any]:
+        """Seal a document of the bundle that is to outlive a withdrawal; returns the row that makes it visible."""
+        return seal_proof(
+            self.house, self.release_id, name, raw, media_type=media_type, audience="requester", fence=self.fence, now=now
+        )
+
     def read(self, row: Mapping[str, Any]) -> bytes:
         """Read back what was just written, through the store."""
         location = str(row["location"])
@@ -161,37 +184,20 @@ class Sealer:
 
 def make_sealer(house: House, *, release_id: str, fence: int, now: datetime) -> Sealer:
     """The sealer of a release and fence; makes and stores its wrapped data key the first time."""
-    key = secret_of(house, _subject(release_id, fence), bound_to=release_id, purpose="artifacts", now=now)
+    key = secret_of(house, artifact_subject(release_id, fence), bound_to=release_id, purpose="artifacts", now=now)
     return Sealer(house=house, release_id=release_id, fence=fence, key=key)
 
 
-def secret_of(house: House, subject: str, *, bound_to: str, purpose: str, now: datetime) -> bytes:
-    """A secret of 32 bytes that is stored wrapped: made the first time, the same ever after.
-
-    Args:
-        subject: Its name in the table of wrapped keys.
-        bound_to: What it is wrapped for (associated data).
-        purpose: For people who look at the table.
-
-    Raises:
-        NotFound: it was destroyed.
-    """
-    with house.database.begin() as work:
-        row = work.execute(select(data_key).where(data_key.c.subject == subject)).first()
-        if row is not None:
-            if row.wrapped is None:
-                raise NotFound("this key was destroyed")
-            return house.wrapper.unwrap(bytes(row.wrapped), release_id=bound_to)
-        key = new_data_key()
-        wrapped = house.wrapper.wrap(key, release_id=bound_to)
-        values = {"wrapping_key_id": house.wrapper.key_id, "wrapped": wrapped, "created_at": now}
-        work.execute(insert(data_key).values(subject=subject, purpose=purpose, **values))
-        work.commit()
-    return key
-
-
-def destroy_keys(work: Work, release_id: str, *, now: datetime) -> int:
-    """Destroy the wrapped keys of a release: its artifacts can never be read again. Returns how many."""
-    mine = data_key.c.subject.startswith(f"{release_id}#", autoescape=True)
-    statement = update(data_key).where(mine, data_key.c.wrapped.is_not(None)).values(wrapped=None, destroyed_at=now)
-    return int(work.execute(statement).rowcount)
+def seal_proof(
+    house: House, release_id: str, name: str, raw: bytes, *, media_type: str, audience: str, now: datetime, fence: int = 0
+) -> dict[str, Any]:
+    """Seal a document under the release's key that no withdrawal destroys; returns the row that makes it visible."""
+    subject, digest = proof_subject(release_id), sha256_hex(raw)
+    key = secret_of(house, subject, bound_to=bound_to(subject), purpose="proof", now=now)
+    location = artifact_name(release_id=release_id, fence=fence, digest=digest, filename=name, room="proofs")
+    row = {"name": name, "media_type": media_type, "size": len(raw), "sha256": digest, "location": location}
+    try:
+        house.store.put(location, encrypt((raw,), data_key=key, name=location))
+    except ArtifactExists:  # the same bytes under the same key: an attempt that was stopped before its commit
+        return {**row, "audience": audience}
+    return {**row, "audience": audience}

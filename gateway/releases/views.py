@@ -16,6 +16,14 @@ from policies.codes import GATE_CODES
 
 __all__ = ["links_of", "requester_verdict", "summary", "whole"]
 
+NOTICES = {
+    Status.WITHDRAWN: (
+        "This release was withdrawn: its data was destroyed and its tokens are dead. Delete every copy that you have. Manifest, "
+        "signature and log proof stay, so that what was released can still be shown."
+    ),
+    Status.EXPIRED: "The time of this release is over: it is handed over no more.",
+}
+"""What everybody who may see a release is told about its end."""
 CANCELLABLE = (Status.QUEUED, Status.GENERATING, Status.EVALUATING, Status.IN_REVIEW)
 
 
@@ -46,6 +54,8 @@ def links_of(release: Release) -> dict[str, str]:
     links = {"self": f"/v1/release-requests/{release.id}", "events": f"/v1/release-requests/{release.id}/events"}
     if release.status in CANCELLABLE:
         links["cancel"] = f"/v1/release-requests/{release.id}/cancellation"
+    if release.status in (Status.EXPIRED, Status.WITHDRAWN):
+        links |= {"release": base, "manifest": f"{base}/manifest"}
     if release.status is Status.RELEASED:
         links |= {
             "release": base,
@@ -83,6 +93,7 @@ def summary(release: Release) -> dict[str, Any]:
         "expires_at": _text(release.expires_at),
         "closed_at": _text(release.closed_at),
         "close_reason": release.close_reason,
+        "notice": NOTICES.get(release.status),
         "manifest_digest": release.manifest_digest,
         "links": links_of(release),
     }

@@ -13,7 +13,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
 
 from gateway.errors import Conflict, NotFound, Unavailable
 
@@ -25,6 +25,7 @@ __all__ = [
 PART = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
 NAME = re.compile(rf"{PART}(/{PART}){{0,7}}")
 DIGEST = re.compile(r"[0-9a-f]{64}")
+Room = Literal["releases", "proofs"]
 
 
 class ArtifactExists(Conflict):
@@ -120,7 +121,7 @@ def check_name(name: str) -> str:
     return name
 
 
-def artifact_name(*, release_id: str, fence: int, digest: str, filename: str) -> str:
+def artifact_name(*, release_id: str, fence: int, digest: str, filename: str, room: Room = "releases") -> str:
     """The name under which a worker writes: a revived worker has an older fence and so another name.
 
     Args:
@@ -128,10 +129,11 @@ def artifact_name(*, release_id: str, fence: int, digest: str, filename: str) ->
         fence: The worker's fence token, from 0.
         digest: SHA-256 of the plaintext in lower-case hex.
         filename: What the analyst will call it.
+        room: `releases` for what a withdrawal destroys, `proofs` for what outlives it.
     """
     if fence < 0 or not DIGEST.fullmatch(digest):
         raise ValueError("a fence is not negative and a digest is 64 hex digits")
-    return check_name(f"releases/{release_id}/{fence:08d}-{digest}/{filename}")
+    return check_name(f"{room}/{release_id}/{fence:08d}-{digest}/{filename}")
 
 
 def sweep(store: ArtifactStore, *, older_than: datetime, known: Collection[str], prefix: str = "releases/") -> tuple[str, ...]:

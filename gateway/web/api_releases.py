@@ -20,9 +20,12 @@ from pydantic import BaseModel, Field
 from gateway.access import ProofContext
 from gateway.access.proofs import verify_proof
 from gateway.access.replay import ReplayGuard
+from gateway.audit import Log
 from gateway.errors import NotFound, RangeNotSatisfiable, VerificationFailed
 from gateway.releases import Release, Status, Transfer, finish_transfer, issue_token, open_transfer, requester_artifacts, withdraw
 from gateway.releases.artifacts import Artifacts
+from gateway.releases.end import recipients_of
+from gateway.releases.notice import withdrawal_of
 from gateway.releases.views import summary, whole
 from gateway.telemetry import logger, utc_now
 from gateway.web.api_requests import OVERSIGHT, visible
@@ -66,7 +69,18 @@ def list_releases(query: PageQuery) -> Response:
 def show(path: ReleasePath) -> Response:
     """One release; everything but the bytes for compliance."""
     release = visible(path.release_id)
-    return jsonify(whole(release) if "reports:read-exact" in caller().scopes else summary(release))
+    page = whole(release) if "reports:read-exact" in caller().scopes else summary(release)
+    return jsonify(page if release.status is not Status.WITHDRAWN else {**page, "withdrawal": _withdrawal(release)})
+
+
+def _withdrawal(release: Release) -> dict[str, Any]:
+    """When and why a release was withdrawn, and who had received it."""
+    with house().database.read() as work:
+        event = withdrawal_of(Log(work).of_release(release.id))
+        recipients = recipients_of(work, release.id)
+    reason = None if event is None else event.data.get("reason")
+    at = None if release.closed_at is None else release.closed_at.isoformat().replace("+00:00", "Z")
+    return {"at": at, "reason": reason, "recipients": recipients}
 
 
 @api.get("/releases/<release_id>/report-card")
@@ -84,8 +98,8 @@ def report_card(path: ReleasePath) -> Response:
 @api.get("/releases/<release_id>/manifest")
 @declares("requests:read", audit="release.read")
 def manifest(path: ReleasePath) -> Response:
-    """The signed list of files."""
-    return _document(visible(path.release_id), "manifest.json")
+    """The signed list of files; it outlives a withdrawal."""
+    return _document(visible(path.release_id), "manifest.json", also=(Status.WITHDRAWN,))
 
 
 @api.get("/releases/<release_id>/model-card")
@@ -95,8 +109,8 @@ def model_card(path: ReleasePath) -> Response:
     return _document(visible(path.release_id), "model-card.md")
 
 
-def _document(release: Release, name: str) -> Response:
-    if release.status not in (Status.RELEASED, Status.EXPIRED):
+def _document(release: Release, name: str, *, also: tuple[Status, ...] = ()) -> Response:
+    if release.status not in (Status.RELEASED, Status.EXPIRED, *also):
         raise NotFound(f"the release is {release.status}: it has no {name} to show")
     with house().database.read() as work:
         artifacts = Artifacts(work)

@@ -6,6 +6,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -236,7 +237,7 @@ def test_a_report_lists_evidence_and_claims_nothing(two: tuple[Any, Release, Rel
 @pytest.mark.slow
 def test_a_release_is_told_from_request_to_withdrawal(two: tuple[Any, Release, Release], tmp_path: Path) -> None:
     town, good, blocked = two
-    before = read_archive(evidence_zip(town.house, good.id))
+    before = evidence_zip(town.house, good.id)
     withdraw(town.house, good.id, by="carl", reason="a person objected", now=utc_now())
     town.sequence()
     text = town.get(f"/v1/releases/{good.id}/narrative", "carl").get_json()["text"]
@@ -252,12 +253,51 @@ def test_a_release_is_told_from_request_to_withdrawal(two: tuple[Any, Release, R
     told = town.get(f"/v1/releases/{blocked.id}/narrative", "carl").get_json()["text"]
     assert "the gate refused it" in told
     assert "nothing was let out" in told
-    raw = evidence_zip(town.house, good.id)
+    assert evidence_zip(town.house, good.id) == before
+    assert [check for check in examined(town, tmp_path, before) if not check.ok] == []
+
+
+def test_a_rotated_or_destroyed_manifest_key_changes_no_evidence_that_was_handed_out(town: Any, tmp_path: Path) -> None:
+    release_id = denied(town)
+    first = town.get(f"/v1/releases/{release_id}/evidence", "carl").data
+    pinned_before = load_trusted(town.house.settings.home / "trusted-keys.json")
+    old, fresh = rotated_manifest_key(town)
+    again = town.get(f"/v1/releases/{release_id}/evidence", "carl").data
+    assert again == first
+    signatures = json.loads(read_archive(again)[INDEX_ENVELOPE])["signatures"]
+    assert [signature["keyid"] for signature in signatures] == [old] != [fresh]
+    (tmp_path / "evidence.zip").write_bytes(again)
+    pinned_now = load_trusted(town.house.settings.home / "trusted-keys.json")
+    for pinned in (pinned_before, pinned_now):
+        assert [check for check in verify_evidence(tmp_path / "evidence.zip", pinned) if not check.ok] == []
+    forgotten = replace(pinned_now, manifest=tuple(key for key in pinned_now.manifest if key.thumbprint != old))
+    assert first_failure(verify_evidence(tmp_path / "evidence.zip", forgotten)) == "index is signed by a trusted key"
+
+
+def test_evidence_first_asked_for_after_a_rotation_verifies_with_the_keys_of_then_and_now(town: Any, tmp_path: Path) -> None:
+    release_id = denied(town)
+    rotated_manifest_key(town)
+    raw = town.get(f"/v1/releases/{release_id}/evidence", "carl").data
     assert [check for check in examined(town, tmp_path, raw) if not check.ok] == []
-    after = read_archive(raw)
-    assert set(before) - set(after) <= {"manifest.json", "manifest.dsse.json"}
-    same = set(after) - {INDEX, INDEX_ENVELOPE, "ro-crate-metadata.json"}
-    assert all(after[name] == before[name] for name in same)
+    rotated_manifest_key(town)
+    assert town.get(f"/v1/releases/{release_id}/evidence", "carl").data == raw
+
+
+def rotated_manifest_key(town: Any) -> tuple[str, str]:
+    """Rotate, destroy the old private part, pin the public keys anew; answers the old and the new key id."""
+    from gateway.access import GatewayKeys
+    from gateway.cli.setup import write_trusted
+
+    with town.house.database.begin() as work:
+        keys = GatewayKeys(work, town.house.sealing)
+        old = keys.signer("manifest").kid
+        keys.rotate(utc_now(), "manifest")
+        keys.destroy(old, utc_now())
+        fresh = keys.signer("manifest").kid
+        jwks = keys.jwks(utc_now())
+        work.commit()
+    write_trusted(town.house.settings.home / "trusted-keys.json", town.house.issuer, jwks)
+    return old, fresh
 
 
 def test_a_zip_is_only_an_archive(town: Any, tmp_path: Path) -> None:
