@@ -21,20 +21,22 @@ from gateway.access.refusal import reason_of
 from gateway.access.release_tokens import IssuedToken, KnownToken, ReleaseTokens, TokenFacts, TokenSubject
 from gateway.access.replay import FirstUse, Repeated, ReplayGuard
 from gateway.access.requests import ReleaseClaims, VerifiedRequest, verify_release_request
+from gateway.access.resealing import older_seals, reseal_keys
 from gateway.access.revocations import RevocationFacts, Revocations
 from gateway.access.scopes import ACCESS, ROLES, SCOPES, Access, scopes_of
-from gateway.access.sealing import KmsSealing, PassphraseSealing, Sealing, sealing_from_file
+from gateway.access.sealing import FileSealing, KmsSealing, PassphraseSealing, Sealing, replace_secrets, sealing_from_file
 from gateway.access.signing import client_assertion, dpop_proof, new_jti, sign_request
 from gateway.access.token_calls import introspect, revoke
 from gateway.access.token_endpoint import TokenDenied, TokenGranted, answer_token_request, server_metadata
 
 __all__ = [
-    "ACCESS", "JWKS_MAX_AGE", "LIMITS", "ROLES", "SCOPES", "Access", "AccessFacts", "DownloadFacts", "Downloads", "FirstUse",
-    "GatewayKey", "GatewayKeys", "IssuedToken", "KeyEvent", "KeyFacts", "KmsSealing", "KnownToken", "Lifetime",
+    "ACCESS", "JWKS_MAX_AGE", "LIMITS", "ROLES", "SCOPES", "Access", "AccessFacts", "DownloadFacts", "Downloads", "FileSealing",
+    "FirstUse", "GatewayKey", "GatewayKeys", "IssuedToken", "KeyEvent", "KeyFacts", "KmsSealing", "KnownToken", "Lifetime",
     "PassphraseSealing", "Principal", "Principals", "PrivateKey", "ProofContext", "PublicKey", "RateLimit", "RegisteredKey",
     "ReleaseClaims", "ReleaseTokens", "Repeated", "ReplayGuard", "RevocationFacts", "Revocations", "Sealing", "Signer",
     "TokenDenied", "TokenFacts", "TokenGranted", "TokenSubject", "VerifiedRequest", "address_key", "answer_token_request",
     "client_assertion", "dpop_proof", "generate_keypair", "introspect", "issue_access_token", "load_private_key",
-    "load_public_key", "new_jti", "principal_key", "reason_of", "revoke", "scopes_of", "sealing_from_file", "server_metadata",
-    "sign_request", "thumbprint", "verify_access_token", "verify_client_assertion", "verify_release_request", "write_keypair",
+    "load_public_key", "new_jti", "older_seals", "principal_key", "reason_of", "replace_secrets", "reseal_keys", "revoke",
+    "scopes_of", "sealing_from_file", "server_metadata", "sign_request", "thumbprint", "verify_access_token",
+    "verify_client_assertion", "verify_release_request", "write_keypair",
 ]  # fmt: skip

@@ -26,7 +26,7 @@ from gateway.db import Work
 from gateway.db.tables.access import gateway_key as table
 from gateway.errors import Conflict, NotFound, Unavailable
 
-__all__ = ["JWKS_MAX_AGE", "OVERLAP", "PURPOSES", "GatewayKey", "GatewayKeys", "KeyEvent", "Purpose", "Signer"]
+__all__ = ["JWKS_MAX_AGE", "OVERLAP", "PURPOSES", "GatewayKey", "GatewayKeys", "KeyEvent", "Purpose", "Signer", "seal_context"]
 
 Purpose = Literal["token", "manifest", "log"]
 State = Literal["next", "active", "retired", "destroyed"]
@@ -175,7 +175,7 @@ class GatewayKeys:
         row = self._work.execute(select(table).where(table.c.slot == f"{purpose}/active")).first()
         if row is None:
             raise Unavailable("the gateway has no signing key yet", unlock=("run `ticketgate init` or restart the gateway",))
-        private = private_key_of_pem(self._sealing.open(row.sealed, context=_context(row.kid, purpose)))
+        private = private_key_of_pem(self._sealing.open(row.sealed, context=seal_context(row.kid, purpose)))
         return Signer(purpose, private, row.retires_at)
 
     def token_key(self, kid: str, now: datetime) -> PublicKey | None:
@@ -252,7 +252,7 @@ class GatewayKeys:
             "state": state,
             "slot": f"{purpose}/{state}",
             "jwk": dict(key.public.jwk),
-            "sealed": self._sealing.seal(key.pem(), context=_context(key.thumbprint, purpose)),
+            "sealed": self._sealing.seal(key.pem(), context=seal_context(key.thumbprint, purpose)),
             "created_at": now,
             "activated_at": now if state == "active" else None,
             "retires_at": _due(purpose, now) if state == "active" else None,
@@ -273,7 +273,8 @@ def _due(purpose: Purpose, now: datetime) -> datetime | None:
     return None if span is None else now + span
 
 
-def _context(kid: str, purpose: Purpose) -> dict[str, str]:
+def seal_context(kid: str, purpose: Purpose) -> dict[str, str]:
+    """What a sealed private key is bound to."""
     return {"kid": kid, "purpose": purpose}
 
 

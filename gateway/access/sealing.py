@@ -3,6 +3,8 @@
 Invariants:
     - A sealed key opens only for the purpose and name it was sealed for (associated data; encryption context with a KMS).
     - Passphrase and file content go through scrypt with a salt of their own; nothing is stored that shortens guessing.
+    - A file may hold several secrets, one a line: the first seals, the others still open. A file that was replaced is read
+      again, so that a rotation reaches every process that runs.
 """
 
 from __future__ import annotations
@@ -19,9 +21,9 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
-from gateway.errors import InvalidRequest, VerificationFailed
+from gateway.errors import InvalidRequest, Unavailable, VerificationFailed
 
-__all__ = ["KmsSealing", "PassphraseSealing", "Sealing", "sealing_from_file"]
+__all__ = ["FileSealing", "KmsSealing", "PassphraseSealing", "Sealing", "replace_secrets", "sealing_from_file"]
 
 SCRYPT, KMS = b"\x01", b"\x02"
 SALT, NONCE, KEY = 16, 12, 32
@@ -108,11 +110,90 @@ class KmsSealing:
         return self.unwrap(sealed[1:], context)
 
 
-def sealing_from_file(path: Path, *, create: bool = False) -> PassphraseSealing:
-    """Seal under the content of a file that nobody else can read.
+class FileSealing:
+    """Sealing under the secrets of a file that nobody else can read."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the file.
+
+        Raises:
+            InvalidRequest: missing, readable by others, or a secret too short.
+        """
+        self._path = path
+        self._seen, self._ring = self._read()
+
+    def _read(self) -> tuple[tuple[int, int, int], tuple[PassphraseSealing, ...]]:
+        path = self._path
+        try:
+            found, content = path.stat(), path.read_bytes()
+        except OSError as error:
+            raise InvalidRequest(f"the file {path.name} that seals the private keys cannot be read") from error
+        if found.st_mode & OTHERS:
+            raise InvalidRequest(f"the file {path.name} can be read by others", unlock=(f"chmod 600 {path}",))
+        lines = [line.strip() for line in content.splitlines() if line.strip()] or [b""]
+        stamp = (found.st_mtime_ns, found.st_ino, found.st_size)
+        return stamp, tuple(PassphraseSealing(line) for line in lines)
+
+    @property
+    def ring(self) -> tuple[PassphraseSealing, ...]:
+        """One sealing for each secret of the file, the one that seals first."""
+        try:
+            found = self._path.stat()
+        except OSError as error:
+            raise InvalidRequest(f"the file {self._path.name} that seals the private keys cannot be read") from error
+        if (found.st_mtime_ns, found.st_ino, found.st_size) != self._seen:
+            self._seen, self._ring = self._read()
+        return self._ring
+
+    def seal(self, secret: bytes, *, context: Mapping[str, str]) -> bytes:
+        """Under the first secret."""
+        return self.ring[0].seal(secret, context=context)
+
+    def open(self, sealed: bytes, *, context: Mapping[str, str]) -> bytes:
+        """Under whichever secret it was sealed."""
+        first, *others = self.ring
+        try:
+            return first.open(sealed, context=context)
+        except VerificationFailed as failure:
+            for sealing in others:
+                try:
+                    return sealing.open(sealed, context=context)
+                except VerificationFailed:
+                    continue
+            raise failure from None
+
+    def is_current(self, sealed: bytes, *, context: Mapping[str, str]) -> bool:
+        """Whether the first secret opens it."""
+        try:
+            self.ring[0].open(sealed, context=context)
+        except VerificationFailed:
+            return False
+        return True
+
+
+def replace_secrets(path: Path, lines: tuple[bytes, ...]) -> None:
+    """Replace the file's secrets, whole or not at all.
+
+    Raises:
+        Unavailable: the file cannot be replaced (a secret that is mounted read-only); it stays as it is.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(b"".join(secret + b"\n" for secret in lines))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)  # noqa: PTH105 - atomic, and it replaces
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise Unavailable(f"the file {path.name} cannot be replaced: {error.strerror}") from None
+
+
+def sealing_from_file(path: Path, *, create: bool = False) -> FileSealing:
+    """Seal under the secrets of a file that nobody else can read.
 
     Args:
-        path: The file; its content without surrounding white space is the secret.
+        path: The file; each line without surrounding white space is a secret, the first one seals.
         create: Make a new one of 256 random bits when it is missing.
 
     Raises:
@@ -122,10 +203,4 @@ def sealing_from_file(path: Path, *, create: bool = False) -> PassphraseSealing:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
             file.write(secrets.token_urlsafe(KEY))
-    try:
-        mode, content = path.stat().st_mode, path.read_bytes()
-    except OSError as error:
-        raise InvalidRequest(f"the file {path.name} that seals the private keys cannot be read") from error
-    if mode & OTHERS:
-        raise InvalidRequest(f"the file {path.name} can be read by others", unlock=(f"chmod 600 {path}",))
-    return PassphraseSealing(content.strip())
+    return FileSealing(path)

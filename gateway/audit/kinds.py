@@ -73,6 +73,9 @@ _CATALOGUE = (
     Kind("gateway-key.activated", "A signing key of the gateway began to sign.", _U, _LOW),
     Kind("gateway-key.retired", "A signing key of the gateway stopped signing; it still verifies.", _U, _LOW),
     Kind("gateway-key.destroyed", "A signing key of the gateway was destroyed.", _D, _MEDIUM),
+    Kind(
+        "wrapping-key.rotated", "Data keys or private keys were wrapped anew: the master key or passphrase changed.", _U, _MEDIUM
+    ),
     # people and their keys
     Kind("principal.added", "A principal was added.", _C),
     Kind("principal.disabled", "A principal was disabled; all its tokens died.", _U, _MEDIUM),

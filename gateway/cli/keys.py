@@ -1,4 +1,4 @@
-"""The gateway's own keys: list, rotate, retire, publish."""
+"""The gateway's own keys: list, rotate, retire, publish; master key and passphrase are rotated in `rotation`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from gateway.audit import Log
 from gateway.cli.compose import open_house
 from gateway.cli.output import emit, json_option
 from gateway.cli.principals import operator
+from gateway.cli.rotation import rotate_master, rotate_passphrase
 from gateway.cli.setup import write_trusted
 from gateway.releases import House
 from gateway.settings import Settings
@@ -89,3 +90,7 @@ def jwks(*, as_json: bool) -> None:
     with house.database.read() as work:
         document = GatewayKeys(work, house.sealing).jwks(utc_now())
     emit(document, "\n".join(f"{key['ticketgate_purpose']:9} {key['kid']}" for key in document["keys"]), as_json=as_json)
+
+
+keys.add_command(rotate_master)
+keys.add_command(rotate_passphrase)

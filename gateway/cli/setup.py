@@ -10,14 +10,16 @@ from typing import Any
 
 import click
 
-from gateway.access import GatewayKeys, sealing_from_file
+from gateway.access import FileSealing, GatewayKeys, older_seals, sealing_from_file
 from gateway.audit import Log
 from gateway.cli.compose import open_house, sealing_of
 from gateway.cli.output import Refused, emit, json_option
 from gateway.db import Database, upgrade_schema
 from gateway.errors import EXIT_UNAVAILABLE, TicketgateError
+from gateway.releases import House
+from gateway.releases.data_keys import wrapped_by
 from gateway.settings import Settings
-from gateway.storage import create_key_file, store_of
+from gateway.storage import FileKey, create_key_file, store_of
 from gateway.telemetry import utc_now
 
 __all__ = ["db", "doctor", "init", "initialise", "trusted_keys"]
@@ -118,13 +120,35 @@ def _checks() -> dict[str, Any]:
             signers = [GatewayKeys(work, house.sealing).signer(purpose).kid[:8] for purpose in ("token", "manifest", "log")]
         return "signing keys " + ", ".join(signers)
 
+    def wrapping() -> str:
+        return _wrapping(open_house(settings))
+
     def disk() -> str:
         free = shutil.disk_usage(settings.home.resolve()).free >> 30
         if free < 1:
             raise TicketgateError("less than 1 GiB is free under the home folder")
         return f"{free} GiB free"
 
-    return {"database": database, "artifact store": store, "keys": keys, "disk": disk}
+    return {"database": database, "artifact store": store, "keys": keys, "master key and passphrase": wrapping, "disk": disk}
+
+
+def _wrapping(house: House) -> str:
+    """Whether everything that is wrapped opens with what is here.
+
+    Raises:
+        TicketgateError: it does not: artifacts or signing keys are lost until the old secret is back.
+    """
+    with house.database.read() as work:
+        counts = wrapped_by(work)
+        seals = older_seals(work, house.sealing) if isinstance(house.sealing, FileSealing) else 0
+    known = house.wrapper.known_ids if isinstance(house.wrapper, FileKey) else tuple(counts)
+    lost = sum(count for name, count in counts.items() if name not in known)
+    if lost:
+        raise TicketgateError(f"{lost} data keys are wrapped by a master key that is not here: bring its line back into the file")
+    older = sum(count for name, count in counts.items() if isinstance(house.wrapper, FileKey) and name != known[0])
+    hint = "; run `ticketgate keys rotate-master --rewrap-only`" if older else ""
+    hint += "; run `ticketgate keys rotate-passphrase --rewrap-only`" if seals else ""
+    return f"{sum(counts.values())} data keys open, {older} by an older key; {seals} private keys under an older passphrase{hint}"
 
 
 def _check(name: str, act: Any) -> dict[str, Any]:

@@ -10,7 +10,8 @@ Invariants:
 
 from gateway.storage.artifacts import SealedArtifact, digest_of, key_of, open_artifact, seal_artifact, store_of
 from gateway.storage.envelope import DecryptingReader, encrypt, new_data_key
-from gateway.storage.keys import FileKey, KeyUnavailable, KeyWrapper, KmsKey, create_key_file
+from gateway.storage.key_ring import KeyUnavailable, create_key_file, key_id_of, read_ring, write_ring
+from gateway.storage.keys import FileKey, KeyWrapper, KmsKey
 from gateway.storage.local import LocalStore
 from gateway.storage.store import (
     ArtifactExists,
@@ -26,5 +27,6 @@ from gateway.storage.store import (
 __all__ = [
     "ArtifactExists", "ArtifactMissing", "ArtifactStore", "DecryptingReader", "EncryptionRefused", "FileKey", "KeyUnavailable",
     "KeyWrapper", "KmsKey", "LocalStore", "SealedArtifact", "StoreUnavailable", "StoredArtifact", "artifact_name",
-    "create_key_file", "digest_of", "encrypt", "key_of", "new_data_key", "open_artifact", "seal_artifact", "store_of", "sweep",
+    "create_key_file", "digest_of", "encrypt", "key_id_of", "key_of", "new_data_key", "open_artifact", "read_ring",
+    "seal_artifact", "store_of", "sweep", "write_ring",
 ]  # fmt: skip

@@ -3,31 +3,26 @@
 Invariants:
     - A data key is stored only wrapped, bound to its release (associated data) and to the key that wrapped it.
     - Destroying the wrapped data key makes the release unreadable wherever copies of its bytes lie: that is the withdrawal.
-    - A key file that others may read is refused.
+    - A key file that others may read is refused; one that was replaced is read again before it is used.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
-import stat
 from pathlib import Path
 from typing import Any, Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from gateway.errors import Unavailable, VerificationFailed
-from gateway.storage.envelope import KEY_BYTES
+from gateway.errors import VerificationFailed
+from gateway.storage.key_ring import KeyUnavailable, key_id_of, read_ring, stamp_of
 
-__all__ = ["FileKey", "KeyUnavailable", "KeyWrapper", "KmsKey", "create_key_file"]
+__all__ = ["FileKey", "KeyWrapper", "KmsKey"]
 
 MAGIC = b"TGK1"
+HEAD = len(MAGIC) + 8
 NONCE_BYTES = 12
-
-
-class KeyUnavailable(Unavailable):
-    """The key-encryption key cannot be used: missing, readable by others, or its KMS does not answer."""
 
 
 class KeyWrapper(Protocol):
@@ -42,6 +37,10 @@ class KeyWrapper(Protocol):
         """Wrap the data key of a release."""
         ...
 
+    def wrapped_by(self, wrapped: bytes) -> str:
+        """Id of the key that wrapped these bytes."""
+        ...
+
     def unwrap(self, wrapped: bytes, *, release_id: str) -> bytes:
         """Unwrap it again.
 
@@ -52,71 +51,58 @@ class KeyWrapper(Protocol):
         ...
 
 
-def create_key_file(path: Path) -> None:
-    """Write a fresh key-encryption key to a new file that only its owner may read; an existing file stays as it is."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    except FileExistsError:
-        return
-    with os.fdopen(descriptor, "w") as file:
-        file.write(os.urandom(KEY_BYTES).hex() + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-
-
 class FileKey:
-    """A key-encryption key in a file (64 hex digits, mode 0600)."""
+    """Key-encryption keys in a file (mode 0600): 64 hex digits a line, the first wraps, the others still unwrap.
+
+    The file is read again when it has changed, so that a rotation reaches every process that runs.
+    """
 
     def __init__(self, path: Path, *, retired: tuple[Path, ...] = ()) -> None:
         """Read the key that wraps, and older ones that still unwrap."""
-        self._current = _read_key(path)
-        self._known = {_key_id(key): key for key in (self._current, *map(_read_key, retired))}
+        self._path, self._retired = path, retired
+        self._seen = stamp_of(path)
+        self._ring = self._read()
+
+    def _read(self) -> tuple[bytes, ...]:
+        return tuple(key for path in (self._path, *self._retired) for key in read_ring(path))
+
+    def _fresh(self) -> tuple[bytes, ...]:
+        stamp = stamp_of(self._path)
+        if stamp != self._seen:
+            self._ring, self._seen = self._read(), stamp
+        return self._ring
 
     @property
     def key_id(self) -> str:
-        """First 16 hex digits of the key's SHA-256, which says nothing about the key."""
-        return _key_id(self._current)
+        """First 16 hex digits of the present key's SHA-256, which says nothing about the key."""
+        return key_id_of(self._fresh()[0])
+
+    @property
+    def known_ids(self) -> tuple[str, ...]:
+        """Ids of all keys that unwrap, the present one first."""
+        return tuple(key_id_of(key) for key in self._fresh())
 
     def wrap(self, data_key: bytes, *, release_id: str) -> bytes:
         """Wrap by AES-256-GCM; the key id and the release are associated data."""
-        nonce = os.urandom(NONCE_BYTES)
-        head = MAGIC + bytes.fromhex(self.key_id)
-        return head + nonce + AESGCM(self._current).encrypt(nonce, data_key, head + release_id.encode())
+        current, nonce = self._fresh()[0], os.urandom(NONCE_BYTES)
+        head = MAGIC + bytes.fromhex(key_id_of(current))
+        return head + nonce + AESGCM(current).encrypt(nonce, data_key, head + release_id.encode())
+
+    def wrapped_by(self, wrapped: bytes) -> str:
+        """Read off the wrapped bytes themselves."""
+        return wrapped[len(MAGIC) : HEAD].hex()
 
     def unwrap(self, wrapped: bytes, *, release_id: str) -> bytes:
         """Unwrap by the key that the wrapped bytes name."""
-        head, nonce, sealed = wrapped[:12], wrapped[12 : 12 + NONCE_BYTES], wrapped[12 + NONCE_BYTES :]
-        key = self._known.get(head[len(MAGIC) :].hex())
+        head, nonce, sealed = wrapped[:HEAD], wrapped[HEAD : HEAD + NONCE_BYTES], wrapped[HEAD + NONCE_BYTES :]
+        wanted = self.wrapped_by(wrapped)
+        key = next((key for key in self._fresh() if key_id_of(key) == wanted), None)
         if not wrapped.startswith(MAGIC) or key is None:
             raise VerificationFailed("the data key of this release was wrapped by a key that is not here")
         try:
             return AESGCM(key).decrypt(nonce, sealed, head + release_id.encode())
         except (InvalidTag, ValueError):
             raise VerificationFailed("the wrapped data key was changed or belongs to another release") from None
-
-
-def _key_id(key: bytes) -> str:
-    return hashlib.sha256(b"ticketgate key id" + key).hexdigest()[:16]
-
-
-def _read_key(path: Path) -> bytes:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise KeyUnavailable(f"the master key file {path.name} cannot be read: {error.strerror}") from None
-    with os.fdopen(descriptor, "rb") as file:
-        mode = os.fstat(file.fileno()).st_mode
-        text = file.read(1024)
-    if stat.S_IMODE(mode) & 0o077:
-        raise KeyUnavailable(f"the master key file {path.name} may be read by others: set its mode to 0600")
-    try:
-        key = bytes.fromhex(text.decode("ascii").strip())
-    except ValueError:
-        key = b""
-    if len(key) != KEY_BYTES:
-        raise KeyUnavailable(f"the master key file {path.name} does not hold 64 hex digits")
-    return key
 
 
 class KmsKey:
@@ -140,6 +126,11 @@ class KmsKey:
         """Have the KMS encrypt the data key."""
         answer = self._call("encrypt", KeyId=self._key, Plaintext=data_key, EncryptionContext=_context(release_id))
         return bytes(answer["CiphertextBlob"])
+
+    def wrapped_by(self, wrapped: bytes) -> str:
+        """The KMS keeps its own versions; seen from here there is one key."""
+        del wrapped
+        return self._key
 
     def unwrap(self, wrapped: bytes, *, release_id: str) -> bytes:
         """Have the KMS decrypt the data key."""
