@@ -28,10 +28,10 @@ NAMED = 5
 """How many of the most telling column sets a report names."""
 LEAST_UNITS = 100
 """Fewer people of either side than this cannot show an excess of one in a hundred: inconclusive."""
+RAREST = 512
+"""A match of the loneliest rows counts up to so many times one of rows that reappear by chance every other time."""
 CONTAMINATED = 1e-6
 """Below this p-value the holdout is no control, and what rests on it says nothing."""
-DETECTION_Z = 3.09 + 1.28
-"""One-sided test at 0.001 with power 0.9."""
 
 
 class Evidence:
@@ -77,8 +77,9 @@ def _whole(inputs: Inputs, evidence: Evidence, options: PrivacyOptions) -> dict[
             return {name: MetricResult.not_applicable(direction="lower", method=method, why=why) for name in names}
         why = f"{min(n_train, n_holdout)} people with a row of their own; at least {LEAST_UNITS} on either side are needed"
         return {name: MetricResult.inconclusive(direction="lower", method=method, why=why, n=n_train) for name in names}
-    excess = excess_by_stratum(evidence.found, evidence.member, evidence.stratum, confidence=options.confidence)
-    reverse = excess_by_stratum(evidence.found, ~evidence.member, evidence.stratum, confidence=options.confidence)
+    found, member, stratum = evidence.found, evidence.member, evidence.stratum
+    excess = excess_by_stratum(found, member, stratum, confidence=options.confidence, top_weight=RAREST)
+    reverse = excess_by_stratum(found, ~member, stratum, confidence=options.confidence, top_weight=RAREST)
     contaminated = _result(reverse, method, options, p_value=reverse.p_value)
     if reverse.p_value < CONTAMINATED:
         why = "rows of the holdout stand in the output far oftener than chance allows: it was not unseen"
@@ -104,17 +105,11 @@ def _result(excess: Excess, method: str, options: PrivacyOptions, *, p_value: fl
             "control_share": excess.others.share,
             "train_found": excess.members.successes,
             "control_found": excess.others.successes,
-            "detection_limit": detection_limit(excess),
+            "detection_limit": excess.detectable,
             "half_width": (high - low) / 2,
             **detail,
         },
     )
-
-
-def detection_limit(excess: Excess) -> float:
-    """Share of train whose copying the test finds at 0.001 in nine cases of ten (normal approximation)."""
-    low, high = excess.interval
-    return float(min(1.0, DETECTION_Z * (high - low) / (2 * 1.96)))
 
 
 def _identical_share(inputs: Inputs, rows: RealRows) -> MetricResult:

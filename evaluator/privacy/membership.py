@@ -103,15 +103,12 @@ def _honest(attack: str, p_value: float) -> float:
     return float(norm.sf(norm.isf(p_value) / math.sqrt(2.0))) if attack == "classifier" and p_value < HALF else p_value
 
 
-def _wider(attack: str, area: Area) -> tuple[float, float]:
-    """The interval of an attack, widened for the classifier like its p-value."""
+def _wider(attack: str, value: float, interval: tuple[float, float]) -> tuple[float, float]:
+    """The interval of an attack's area or rate, widened for the classifier like its p-value."""
     if attack != "classifier":
-        return area.interval
-    low, high = area.interval
-    return (
-        max(0.0, area.value - math.sqrt(2.0) * (area.value - low)),
-        min(1.0, area.value + math.sqrt(2.0) * (high - area.value)),
-    )
+        return interval
+    below, above = value - interval[0], interval[1] - value
+    return max(0.0, value - math.sqrt(2.0) * below), min(1.0, value + math.sqrt(2.0) * above)
 
 
 def _area(pairs: Mapping[str, Pair], options: PrivacyOptions) -> MetricResult:
@@ -125,7 +122,7 @@ def _area(pairs: Mapping[str, Pair], options: PrivacyOptions) -> MetricResult:
     n, m = _sizes(pairs)
     return MetricResult(
         value=area.value,
-        interval=_wider(strongest, area),
+        interval=_wider(strongest, area.value, area.interval),
         confidence=options.confidence,
         p_value=min(1.0, min(_honest(name, a.p_value) for name, a in areas.items()) * len(areas)),
         n=n + m,
@@ -188,7 +185,7 @@ def _strongest_rate(pairs: Mapping[str, Pair], at: float, method: str, options: 
     n, m = _sizes(pairs)
     return MetricResult(
         value=best.rate.share,
-        interval=best.interval,
+        interval=_wider(strongest, best.rate.share, best.interval),
         confidence=options.confidence,
         p_value=min(1.0, chances[strongest] * len(rates)),
         n=n + m,
@@ -223,5 +220,5 @@ MEMBERSHIP = Family(
     name=PREFIX,
     names=(PREFIX,),
     run=_membership,
-    cost="queries times references (at most 2 x 12,288 people against all synthetic rows), so linear above",
+    cost="the shared search: a sample of people against all synthetic rows, so linear",
 )

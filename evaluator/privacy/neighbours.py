@@ -94,13 +94,13 @@ class Neighbourhood:
 
 def pool_of(inputs: Inputs, options: PrivacyOptions) -> Pool:
     """Draw the pool (once per evaluation)."""
-    return inputs.once(f"privacy.pool.{options.max_queries}", lambda: _pool(inputs, options))
+    return inputs.once(f"privacy.pool.{options.people}", lambda: _pool(inputs, options))
 
 
 def _pool(inputs: Inputs, options: PrivacyOptions) -> Pool:
     rng = inputs.generator("privacy", "pool")
     encoding = Encoding.of(inputs)
-    counts = [_rows_within(table, options.max_queries) for table in (inputs.train, inputs.holdout)]
+    counts = [_rows_within(table, options.people) for table in (inputs.train, inputs.holdout)]
     wanted = min(counts)
     train_rows, train_units = _draw(inputs.train, wanted, rng)
     holdout_rows, holdout_units = _draw(inputs.holdout, wanted, rng)
@@ -137,7 +137,7 @@ def synthetic_sample(inputs: Inputs, most: int) -> Indices:
 
 def neighbourhood(inputs: Inputs, options: PrivacyOptions) -> Neighbourhood:
     """Search once for all attacks (once per evaluation)."""
-    key = f"privacy.neighbourhood.{options.max_queries}.{options.max_references}"
+    key = f"privacy.neighbourhood.{options.people}.{options.max_references}"
     return inputs.once(key, lambda: _search(inputs, options))
 
 
