@@ -1,4 +1,9 @@
-"""The log for security: tail, search, show, verify, prove, checkpoint, export."""
+"""The log for security: tail, search, show, verify, prove, checkpoint, export.
+
+Invariants:
+    - Reading the log is itself an event, written before the answer; what cannot be recorded is not answered.
+    - A verification speaks about the log as it stood when it began; that it was done, and what it found, is recorded after it.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +18,14 @@ from rich.progress import Progress
 
 from gateway.audit import Log, newest_signed, prove_consistency, prove_inclusion
 from gateway.audit.event import Entry, format_time
-from gateway.audit.export import export_lines, export_page
+from gateway.audit.export import decode_cursor, export_lines, export_page
+from gateway.audit.findings import Findings
 from gateway.audit.verify import verify_log
 from gateway.cli.compose import open_house
 from gateway.cli.output import Refused, emit, json_option, stderr
 from gateway.cli.principals import operator
 from gateway.cli.verify import find_keys
-from gateway.errors import EXIT_VERIFICATION, NotFound
+from gateway.errors import EXIT_UNAVAILABLE, EXIT_VERIFICATION, NotFound, NotRecorded
 from gateway.evidence.checks import load_trusted
 from gateway.releases import House
 from gateway.releases.origin import anchor_of
@@ -28,7 +34,7 @@ from gateway.telemetry import utc_now
 
 __all__ = ["audit"]
 
-CONDITIONS = ("kind", "actor", "release", "ticket", "dataset", "token")
+MAX_TOLD = 50
 
 
 @click.group()
@@ -36,7 +42,7 @@ def audit() -> None:
     """The tamper-evident log."""
 
 
-def _note_read(house: House, kind: str, **data: Any) -> None:
+def _note(house: House, kind: str, **data: Any) -> None:
     with house.database.begin() as work:
         Log(work).append(kind, at=utc_now(), actor=operator(), data=data)
         work.commit()
@@ -53,7 +59,7 @@ def _line(entry: Entry) -> str:
 def tail(*, count: int, as_json: bool) -> None:
     """The newest entries."""
     house = open_house(Settings())
-    _note_read(house, "log.read", how="tail")
+    _note(house, "log.read", how="tail")
     with house.database.read() as work:
         found = Log(work).search(limit=count, newest_first=True)[::-1]
     emit({"entries": [entry.to_json() for entry in found]}, "\n".join(map(_line, found)), as_json=as_json)
@@ -72,7 +78,7 @@ def search(*, limit: int, as_json: bool, **conditions: str | None) -> None:
     """Entries by what they are about."""
     where = {name: value for name, value in conditions.items() if value is not None}
     house = open_house(Settings())
-    _note_read(house, "log.read", how="search")
+    _note(house, "log.read", how="search", where=where)
     with house.database.read() as work:
         found = Log(work).search(limit=limit, **where)  # type: ignore[arg-type]  # the options are its conditions
     emit({"entries": [entry.to_json() for entry in found]}, "\n".join(map(_line, found)) or "Nothing found.", as_json=as_json)
@@ -84,7 +90,7 @@ def search(*, limit: int, as_json: bool, **conditions: str | None) -> None:
 def show(*, event: str, as_json: bool) -> None:
     """One entry by its id."""
     house = open_house(Settings())
-    _note_read(house, "log.read", how="show")
+    _note(house, "log.read", how="show", event=event)
     with house.database.read() as work:
         found = Log(work).get(event)
     if found is None:
@@ -96,7 +102,10 @@ def show(*, event: str, as_json: bool) -> None:
 @click.option("--keys", type=click.Path(path_type=Path, dir_okay=False), help="Pinned keys; never taken from the database.")
 @json_option
 def verify(*, keys: Path | None, as_json: bool) -> None:
-    """Check every row, tile and checkpoint, and locate what is wrong; exit 6 when something is."""
+    """Check every row, tile and checkpoint, and locate what is wrong; exit 6 when something is.
+
+    The verification itself becomes an event after it was made; exit 5 when it cannot be recorded.
+    """
     settings = Settings()
     trusted = load_trusted(find_keys(keys))
     house = open_house(settings)
@@ -109,9 +118,27 @@ def verify(*, keys: Path | None, as_json: bool) -> None:
     document = findings.to_json()
     lines = [f"  {item['kind']} at {item['index']}: {item['detail']}" for item in document["findings"]]
     lines.insert(0, f"{document['leaves']} leaves: {'nothing was changed' if findings.ok else 'the log was changed'}")
+    unrecorded = _note_verified(house, findings)
     emit(document, "\n".join(lines), as_json=as_json)
     if not findings.ok:
-        raise Refused("", EXIT_VERIFICATION)
+        raise Refused(unrecorded or "", EXIT_VERIFICATION)
+    if unrecorded is not None:
+        raise Refused(unrecorded, EXIT_UNAVAILABLE)
+
+
+def _note_verified(house: House, findings: Findings) -> str | None:
+    """Record a verification and what it found; answers what to say when that cannot be done.
+
+    A database that takes no more rows must not hide what was found in it: the findings are shown all the same.
+    """
+    facts = {"ok": findings.ok, "leaves": findings.leaves, "signed_size": findings.signed_size, "pending": findings.pending}
+    told = [{"kind": item.kind.value, "index": item.index} for item in findings.findings[:MAX_TOLD]]
+    count = len(findings.findings) + findings.left_out
+    try:
+        _note(house, "log.verified", **facts, findings=told, findings_count=count)
+    except NotRecorded as error:
+        return f"this verification could not be recorded: {error.detail}"
+    return None
 
 
 @audit.command()
@@ -122,7 +149,7 @@ def verify(*, keys: Path | None, as_json: bool) -> None:
 def prove(*, index: int, size: int | None, since: int | None, as_json: bool) -> None:
     """An inclusion proof of a leaf, or a consistency proof."""
     house = open_house(Settings())
-    _note_read(house, "log.read", how="prove")
+    _note(house, "log.read", how="prove")
     with house.database.read() as work:
         head = newest_signed(work)
         if head is None:
@@ -139,7 +166,7 @@ def prove(*, index: int, size: int | None, since: int | None, as_json: bool) -> 
 def checkpoint(*, as_json: bool) -> None:
     """The newest signed checkpoint."""
     house = open_house(Settings())
-    _note_read(house, "log.read", how="checkpoint")
+    _note(house, "log.read", how="checkpoint")
     with house.database.read() as work:
         head = newest_signed(work)
     if head is None or head.note is None:
@@ -156,7 +183,7 @@ def checkpoint(*, as_json: bool) -> None:
 def export(*, format_: str, cursor: str | None, out: Any, as_json: bool) -> None:
     """All leaves as JSON Lines, OCSF or CEF; the export is itself a leaf, and the cursor goes to standard error."""
     house = open_house(Settings())
-    _note_read(house, "log.exported", format=format_)
+    _note(house, "log.exported", format=format_, behind=None if cursor is None else decode_cursor(cursor))
     count = 0
     started = time.monotonic()
     while True:

@@ -1,4 +1,10 @@
-"""The log for those who check it: entries, checkpoints, proofs, exports. Reading the log is recorded in it."""
+"""The log for those who check it: entries, checkpoints, proofs, exports. Reading the log is recorded in it.
+
+Invariants:
+    - What was asked for stands in the record of the call; a person's name stands there as a pseudonym only, never as part of a
+      path.
+    - The record is in the database before the first line of an answer leaves.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +20,7 @@ from gateway.audit import newest_signed, prove_consistency, prove_inclusion
 from gateway.audit.export import decode_cursor, export_lines, export_page
 from gateway.audit.log import Log, Where
 from gateway.errors import InvalidRequest, NotFound
-from gateway.web.guard import declares, house
+from gateway.web.guard import WITHIN, declares, house, record
 
 api = APIBlueprint("audit", __name__, url_prefix="/v1/audit", abp_tags=[Tag(name="audit")])
 
@@ -66,11 +72,12 @@ class ExportQuery(BaseModel):
 
 
 @api.get("/entries")
-@declares("audit:read", audit="log.read")
+@declares("audit:read", audit=WITHIN)
 def entries(query: EntriesQuery) -> Response:
     """Entries in the order of the tree."""
     with house().database.read() as work:
         page = export_page(work, cursor=query.cursor, limit=query.limit, **query.where())
+    record("log.read", where=query.where(), entries=len(page.entries))
     response = jsonify({"entries": [entry.to_json() for entry in page.entries], "next": page.cursor})
     if not page.is_last:
         response.headers["Link"] = f'</v1/audit/entries?cursor={page.cursor}&limit={query.limit}>; rel="next"'
@@ -122,15 +129,15 @@ def consistency(query: ConsistencyQuery) -> Response:
 
 
 @api.get("/export")
-@declares("audit:export", audit="log.exported")
+@declares("audit:export", audit=WITHIN)
 def export(query: ExportQuery) -> Response:
     """All leaves from a cursor on, as JSON Lines, OCSF or CEF; the export itself is a leaf."""
     rooms = house()
-    if query.cursor is not None:
-        decode_cursor(query.cursor)
+    behind = None if query.cursor is None else decode_cursor(query.cursor)
     with rooms.database.read() as work:
         head = newest_signed(work)
     size = 0 if head is None else head.size
+    record("log.exported", format=query.format, behind=behind, size=size)
 
     def stream() -> Iterator[str]:
         cursor = query.cursor
@@ -146,18 +153,20 @@ def export(query: ExportQuery) -> Response:
     return Response(stream(), content_type=MEDIA[query.format])
 
 
-class PseudonymPath(BaseModel):
-    """A known person."""
+class PseudonymQuery(BaseModel):
+    """A known person; in the query and not in the path, which is recorded."""
+
+    model_config = ConfigDict(extra="forbid")
 
     principal: str = Field(min_length=1, max_length=128)
 
 
-@api.get("/pseudonyms/<principal>")
+@api.get("/pseudonym")
 @declares("audit:read", audit="log.read")
-def pseudonym(path: PseudonymPath) -> Response:
+def pseudonym(query: PseudonymQuery) -> Response:
     """Under which pseudonym a known person stands in the log, for a search outside."""
     with house().database.read() as work:
-        found = Log(work).pseudonym_of(path.principal)
+        found = Log(work).pseudonym_of(query.principal)
     if found is None:
         raise NotFound("nobody of this name stands in the log, or the name was erased")
-    return jsonify({"principal": path.principal, "pseudonym": found})
+    return jsonify({"principal": query.principal, "pseudonym": found})
