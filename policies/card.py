@@ -17,7 +17,20 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-__all__ = ["Budget", "CardMetadata", "CardSpec", "Column", "ColumnType", "Constraint", "DatasetCard", "Holdout", "Role"]
+from policies.quantities import Duration
+
+__all__ = [
+    "Budget",
+    "BudgetWindow",
+    "CardMetadata",
+    "CardSpec",
+    "Column",
+    "ColumnType",
+    "Constraint",
+    "DatasetCard",
+    "Holdout",
+    "Role",
+]
 
 ColumnType = Literal["integer", "number", "category", "boolean", "datetime", "date", "text", "id"]
 Role = Literal["identifier", "quasi-identifier", "sensitive", "other"]
@@ -171,11 +184,31 @@ class Holdout(Strict):
     fraction: Decimal = Field(default=Decimal("0.2"), gt=0, lt=1, description="Share of units that are held out.")
 
 
+class BudgetWindow(Strict):
+    """A speed: it slows spending and gives nothing back."""
+
+    epsilon: Decimal = Field(gt=0, le=1000, description="Most ε of all releases within any stretch of this length.")
+    length: Duration = Field(description="How long the stretch is, as in 30d. What leaves it stays spent for ever.")
+
+
 class Budget(Strict):
     """The most privacy loss that all releases together may cause."""
 
     epsilon: Decimal = Field(gt=0, le=1000, description="Most ε of all releases together.")
     delta: Decimal = Field(gt=0, lt=1, description="Most δ of all releases together.")
+    windows: tuple[BudgetWindow, ...] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=8,
+        description="Speeds that must be kept too: each slows spending and never restores any of the limit above.",
+    )
+
+    @model_validator(mode="after")
+    def _windows_slow(self) -> Self:
+        for window in self.windows or ():
+            if window.epsilon >= self.epsilon:
+                raise ValueError(f"a window of ε {window.epsilon} slows nothing: all releases together may cost {self.epsilon}")
+        return self
 
 
 class CardMetadata(Strict):

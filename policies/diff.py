@@ -17,6 +17,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Literal
 
+from policies.card import BudgetWindow
 from policies.gate_rule import GateRule
 from policies.presets import expand
 from policies.quantities import duration_text
@@ -99,6 +100,7 @@ def diff(old: ReleasePolicy, new: ReleasePolicy) -> tuple[Change, ...]:
         *(change for path in PLAIN for change in _plain(path, _at(before, path), _at(after, path))),
         *_when(set(before.review.when), set(after.review.when)),
         *_sets(before.differencing.never_together, after.differencing.never_together),
+        *_windows(_at(before, "budget.windows"), _at(after, "budget.windows")),
         *_gate(before.gate, after.gate),
     ]
     return tuple(changes)
@@ -178,6 +180,13 @@ def _sets(old: tuple[tuple[str, ...], ...], new: tuple[tuple[str, ...], ...]) ->
         for columns in sorted(found, key=sorted):
             direction: Direction = "stricter" if word == "stricter" else "looser"
             yield Change(path="differencing.never_together", direction=direction, text=f"{', '.join(sorted(columns))} {text}")
+
+
+def _windows(old: tuple[BudgetWindow, ...] | None, new: tuple[BudgetWindow, ...] | None) -> Iterator[Change]:
+    """Windows of a budget, by their length; of several with the same length the narrowest counts."""
+    before, after = ({w.length: w.epsilon for w in sorted(found or (), key=lambda w: -w.epsilon)} for found in (old, new))
+    for length in sorted({*before, *after}):
+        yield from _number(f"budget.windows {duration_text(length)}", MORE_PERMITS, before.get(length), after.get(length))
 
 
 def _gate(old: tuple[GateRule, ...], new: tuple[GateRule, ...]) -> Iterator[Change]:

@@ -27,7 +27,16 @@ __all__ = ["Outcome", "Record", "record_from_json", "record_to_json"]
 Outcome = Literal["released", "blocked", "denied", "permitted"]
 Facts = TypeVar("Facts")
 DECIMALS = frozenset(
-    {"epsilon", "delta", "limit_epsilon", "limit_delta", "remaining_epsilon", "lifetime_epsilon", "epsilon_to_principal"}
+    {
+        "epsilon",
+        "delta",
+        "limit_epsilon",
+        "limit_delta",
+        "remaining_epsilon",
+        "lifetime_epsilon",
+        "epsilon_to_principal",
+        "window_epsilon",
+    }
 )
 TIMES = frozenset({"requested_at", "approved_at", "changed_at", "fetched_at", "window_closed_until"})
 SETS = frozenset({"roles", "columns_to_principal", "recipients"})

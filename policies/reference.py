@@ -46,7 +46,8 @@ def _walk(schema: Mapping[str, Any], part: Mapping[str, Any], above: str) -> Ite
         path = f"{above}{key}"
         inner = _object(schema, entry)
         if inner is not None:
-            yield from _walk(schema, inner, f"{path}{'[]' if entry.get('type') == 'array' else ''}.")
+            is_list = any(branch.get("type") == "array" for branch in (entry, *entry.get("anyOf", ())))
+            yield from _walk(schema, inner, f"{path}{'[]' if is_list else ''}.")
             continue
         default = "needed" if key in needed else _default(entry.get("default"))
         yield path, _kind(schema, entry), default, str(entry.get("description", "")).replace("|", "\\|")
@@ -54,7 +55,8 @@ def _walk(schema: Mapping[str, Any], part: Mapping[str, Any], above: str) -> Ite
 
 def _object(schema: Mapping[str, Any], entry: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The part that a key leads into, for keys that hold a mapping or a list of mappings."""
-    candidates = [entry, *entry.get("anyOf", ()), entry.get("items", {})]
+    branches = [entry, *entry.get("anyOf", ())]
+    candidates = [*branches, *(branch.get("items", {}) for branch in branches)]
     for candidate in candidates:
         name = str(candidate.get("$ref", "")).rpartition("/")[2]
         if name and "properties" in schema["$defs"][name]:

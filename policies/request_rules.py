@@ -226,15 +226,17 @@ def budget_reasons(request: RequestFacts, *, budget: BudgetFacts, now: datetime)
         message=f"the privacy budget of {request.dataset} has epsilon {budget.remaining_epsilon} left",
         unlock="ask for less epsilon, or ask the steward; what was spent never comes back",
     )
-    until = budget.window_closed_until
+    until, most = budget.window_closed_until, budget.window_epsilon
+    fits = most is None or _finite(request.epsilon) <= most
+    later = f"try again after {json_safe(until)}, or ask for less epsilon; a window slows spending and restores none"
     yield reason(
         "budget-window-closed",
-        "budget",
+        "budget.windows",
         holds=until is None or until <= now,
         observed=until,
         required=now,
-        message="the spending window of this dataset is closed",
-        unlock=f"try again after {json_safe(until)}",
+        message=f"the spending window of {request.dataset} is closed: its releases follow each other too fast",
+        unlock=later if fits else f"ask for epsilon of at most {most}: a window of this dataset never lets more through at once",
     )
 
 

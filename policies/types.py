@@ -182,7 +182,13 @@ class TicketFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetFacts:
-    """Whether the ledger affords the request, as computed by the ledger's own accountant."""
+    """Whether the ledger affords the request, as computed by the ledger's own accountant.
+
+    Attributes:
+        affords: Whether it fits the limit of all releases together, windows aside.
+        window_closed_until: When the slowest window opens for this request; None when all are open.
+        window_epsilon: The most that the narrowest window ever lets through at once.
+    """
 
     affords: bool
     limit_epsilon: Decimal | None
@@ -190,6 +196,7 @@ class BudgetFacts:
     remaining_epsilon: Decimal | None
     lifetime_epsilon: Decimal | None = None
     window_closed_until: datetime | None = None
+    window_epsilon: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -69,11 +69,16 @@ class Ledger:
 
     def affords(self, limit: Limit, request: PrivacyLoss, now: datetime) -> bool:
         """Whether a request fits the lifetime limit and every window."""
-        if not request.is_dp:
-            return True
-        judge = self.filter_under(limit, request)
-        fits = judge is None or judge.admits((*self.losses, request))
-        return fits and self.closed_until(limit, request, now) is None
+        return self.fits(limit, request) and self.closed_until(limit, request, now) is None
+
+    def fits(self, limit: Limit, request: PrivacyLoss) -> bool:
+        """Whether a request fits the lifetime limit."""
+        judge = self.filter_under(limit, request) if request.is_dp else None
+        return judge is None or judge.admits((*self.losses, request))
+
+    def within(self, window: Window, now: datetime) -> tuple[PrivacyLoss, ...]:
+        """What was reserved or spent in the stretch that ends now."""
+        return tuple(charge.loss for charge in self.charges if charge.loss.is_dp and charge.at > now - window.length)
 
     def closed_until(self, limit: Limit, request: PrivacyLoss, now: datetime) -> datetime | None:
         """When the slowest window opens for this request; None when all are open. Never restores the lifetime limit."""
@@ -102,10 +107,11 @@ class Ledger:
         limit = self.in_force(stated)
         judge = self.filter_under(limit, request if request.is_dp else PrivacyLoss.nothing())
         return BudgetFacts(
-            affords=self.affords(limit, request, now),
+            affords=self.fits(limit, request),
             limit_epsilon=limit.epsilon,
             limit_delta=limit.delta,
             remaining_epsilon=None if judge is None else judge.remaining(self.losses),
             lifetime_epsilon=composed_epsilon(self.losses, limit.delta or self.delta),
             window_closed_until=self.closed_until(limit, request, now),
+            window_epsilon=min((window.epsilon for window in limit.windows), default=None),
         )

@@ -22,7 +22,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.budget.entries import SCOPE, Charge, Entry, charges_of
 from gateway.budget.ledger import Ledger
-from gateway.budget.limits import Limit, LimitRecord, default_delta, least, ledger_name
+from gateway.budget.limits import Limit, LimitRecord, default_delta, least, ledger_name, limit_of
 from gateway.budget.loss import PrivacyLoss
 from gateway.budget.privacy_filter import PrivacyFilter
 from gateway.budget.statement import BudgetStatement, statement_of
@@ -245,7 +245,7 @@ class Ledgers:
 def stated_limit(card: DatasetCard, limits: Iterable[Limit]) -> Limit:
     """The least of the card's budget and of what policies state."""
     own = card.spec.budget
-    stated = [] if own is None else [Limit(epsilon=own.epsilon, delta=own.delta, source="card")]
+    stated = [] if own is None else [limit_of(own, source="card")]
     return least([*stated, *limits])
 
 

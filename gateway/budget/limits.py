@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 
-from policies.card import DatasetCard
+from policies.card import Budget, DatasetCard
 
-__all__ = ["Limit", "LimitRecord", "Window", "default_delta", "least", "ledger_name"]
+__all__ = ["Limit", "LimitRecord", "Window", "default_delta", "least", "ledger_name", "limit_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +48,12 @@ class Limit:
             raise ValueError(f"a limit of ε is a positive number, not {self.epsilon}")
         if self.delta is not None and not (self.delta.is_finite() and 0 < self.delta < 1):
             raise ValueError(f"a limit of δ lies strictly between 0 and 1, not {self.delta}")
+
+
+def limit_of(stated: Budget, *, source: str) -> Limit:
+    """What a card or a policy states as its budget."""
+    windows = tuple(Window(epsilon=window.epsilon, length=window.length) for window in stated.windows or ())
+    return Limit(epsilon=stated.epsilon, delta=stated.delta, source=source, windows=windows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ Invariants:
     - Nobody approves their own proposal; the ids of accounts are compared, not names.
     - A raise states the limit that is in force from then on, and the documents that it was made against: a document that
       states less than they did lowers the limit again.
+    - Both acts carry the signature by which they were verified; it stays in the ledger.
     - A proposal is approved at most once (unique in the database) and only while the limit is the one it was made against.
 """
 
@@ -23,9 +24,24 @@ from gateway.db.tables.budget import budget_limit
 from gateway.errors import Conflict, InvalidRequest, NotAuthorised, NotFound
 from policies.card import DatasetCard
 
-__all__ = ["Proposal", "Raises"]
+__all__ = ["Proposal", "Raises", "Signature"]
 
 MINIMAL_REASON = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signature:
+    """By which an act was verified before it came here.
+
+    Attributes:
+        key: Thumbprint of the registered key.
+        message: What was signed, with its signature (compact JWS).
+        digest: Hexadecimal SHA-256 of the message.
+    """
+
+    key: str
+    message: str
+    digest: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +71,7 @@ class Raises:
 
     def propose(
         self, card: DatasetCard, *, limits: tuple[Limit, ...] = (), epsilon: Decimal, delta: Decimal | None = None,
-        reason: str, by: str, now: datetime,
+        reason: str, by: str, signature: Signature, now: datetime,
     ) -> Proposal:  # fmt: skip
         """Propose a higher limit.
 
@@ -76,12 +92,22 @@ class Raises:
             raise InvalidRequest(f"the limit is ε = {limit.epsilon}, δ = {limit.delta}; a raise states more. Documents lower it")
         row = {
             "ledger": ledger_name(card), "kind": "proposal", "document_epsilon": limit.epsilon, "document_delta": limit.delta,
-            "epsilon": epsilon, "delta": raised.delta, "by": by, "reason": reason, "at": now,
+            "epsilon": epsilon, "delta": raised.delta, "by": by, "reason": reason, "key": signature.key,
+            "signed": signature.message, "at": now,
         }  # fmt: skip
         found = self._work.execute(insert(budget_limit).values(**row)).inserted_primary_key[0]
         return self.get(int(found))
 
-    def approve(self, card: DatasetCard, proposal_id: int, *, limits: tuple[Limit, ...] = (), by: str, now: datetime) -> Limit:
+    def approve(
+        self,
+        card: DatasetCard,
+        proposal_id: int,
+        *,
+        limits: tuple[Limit, ...] = (),
+        by: str,
+        signature: Signature,
+        now: datetime,
+    ) -> Limit:
         """Put a proposed limit into force.
 
         Raises:
@@ -111,6 +137,8 @@ class Raises:
                 delta=row["delta"],
                 by=by,
                 reason=row["reason"],
+                key=signature.key,
+                signed=signature.message,
                 at=now,
             )
         )

@@ -8,7 +8,7 @@ Invariants:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -17,8 +17,9 @@ from gateway.budget.ledger import Ledger
 from gateway.budget.limits import Limit
 from gateway.budget.loss import PrivacyLoss
 from gateway.budget.privacy_filter import composed_epsilon
+from policies.quantities import duration_text
 
-__all__ = ["BudgetStatement", "Figure", "statement_of"]
+__all__ = ["BudgetStatement", "Figure", "WindowStatement", "statement_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,20 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WindowStatement:
+    """A window now: at most `epsilon` within `length`; `spent` is what counts in the stretch that ends now (None: no bound)."""
+
+    epsilon: Decimal
+    length: timedelta
+    spent: Decimal | None
+
+    def to_json(self) -> dict[str, str | None]:
+        """Decimal strings; the length as policies say it."""
+        spent = None if self.spent is None else _text(self.spent)
+        return {"epsilon": _text(self.epsilon), "length": duration_text(self.length), "spent": spent}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetStatement:
     """One ledger as people read it.
 
@@ -46,8 +61,9 @@ class BudgetStatement:
         entries: All of them, oldest first.
         mode: The filter that the ledger is bound to; None before the first release under the limit.
         order: Its Rényi order.
-        window_closed_until: When a window lets the smallest request through again.
-        unflagged, flagged: How many releases have an ε, and how many have none.
+        lifetime: Everything spent and reserved since the ledger was opened, composed: no window takes anything off it.
+        windows: Speeds that must be kept too, with what counts in each now.
+        flagged: How many releases have no ε.
     """
 
     ledger: str
@@ -55,6 +71,8 @@ class BudgetStatement:
     spent: Figure
     reserved: Figure
     remaining: Figure | None
+    lifetime: Figure
+    windows: tuple[WindowStatement, ...]
     entries: tuple[Entry, ...]
     charges: tuple[Charge, ...]
     mode: str | None
@@ -69,6 +87,8 @@ class BudgetStatement:
             "spent": self.spent.to_json(),
             "reserved": self.reserved.to_json(),
             "remaining": None if self.remaining is None else self.remaining.to_json(),
+            "lifetime": self.lifetime.to_json(),
+            "windows": [window.to_json() for window in self.windows],
             "entries": [entry.to_json() for entry in self.entries],
         }
 
@@ -93,6 +113,13 @@ def statement_of(ledger: Ledger, *, stated: Limit, now: datetime) -> BudgetState
         spent=_figure(settled, delta),
         reserved=_figure(held, delta),
         remaining=None if judge is None else Figure(epsilon=judge.remaining(ledger.losses), delta=delta),
+        lifetime=_figure(settled + held, delta),
+        windows=tuple(
+            WindowStatement(
+                epsilon=window.epsilon, length=window.length, spent=composed_epsilon(ledger.within(window, now), delta)
+            )
+            for window in limit.windows
+        ),
         entries=ledger.entries,
         charges=ledger.charges,
         mode=None if bound is None else bound.mode,

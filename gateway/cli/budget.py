@@ -2,34 +2,36 @@
 
 Invariants:
     - Figures come from the ledger's own accountant; nothing is added up here.
-    - A raise takes two commands by two principals, and both stand in the log.
+    - A raise takes two signatures of two principals; what each signed is read from the ledger, never typed twice.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
+from pathlib import Path
 from typing import Any
 
 import click
 
-from gateway.access import Principals
-from gateway.audit import Log
-from gateway.budget import BudgetStatement, Charge, Ledgers, Limit, Raises
+from gateway.access import load_private_key
+from gateway.budget import BudgetStatement, Charge, Ledgers, Proposal, Raises
 from gateway.budget.privacy_filter import composed_epsilon
-from gateway.catalogue import Datasets, Policies
+from gateway.budget.statement import WindowStatement
+from gateway.catalogue import Datasets
 from gateway.cli.compose import open_house
 from gateway.cli.output import emit, json_option
-from gateway.db import Work
-from gateway.errors import InvalidRequest, NotAuthorised
+from gateway.errors import InvalidRequest
+from gateway.releases.raising import approve_raise, propose_raise, sign_act
+from gateway.releases.request import enforceable, limits_of
 from gateway.settings import Settings
 from gateway.telemetry import utc_now
-from policies.card import DatasetCard
+from policies.canonical import decimal_text
+from policies.quantities import duration_text
 
 __all__ = ["budget", "draw"]
 
 WIDTH = 40
-MAY_RAISE = frozenset({"steward", "admin", "reviewer", "compliance"})
 
 
 @click.group()
@@ -41,66 +43,76 @@ def budget() -> None:
 @click.argument("dataset")
 @json_option
 def show(*, dataset: str, as_json: bool) -> None:
-    """Show the ledger of a dataset: limit, spent, reserved, remaining, by release and over time."""
+    """Show the ledger of a dataset: limit, windows, spent, reserved, remaining, by release and over time, and open proposals."""
     house = open_house(Settings())
     with house.database.read() as work:
-        card, limits = stated_of(work, dataset)
-        statement = Ledgers(work).statement(card, limits=limits, now=utc_now())
-    emit(statement.to_json(), draw(statement), as_json=as_json)
+        card = Datasets(work).get(dataset).card
+        statement = Ledgers(work).statement(card, limits=limits_of(enforceable(work), dataset), now=utc_now())
+        waiting = [found for found in Raises(work).list(card) if not found.is_approved]
+    document = {**statement.to_json(), "proposals": [_proposed(found) for found in waiting]}
+    lines = [draw(statement), *(f"  {_waits(found)}" for found in waiting)]
+    emit(document, "\n".join(lines), as_json=as_json)
 
 
 @budget.command("raise")
 @click.argument("dataset")
 @click.option("--epsilon", help="The new limit of ε (to propose).")
 @click.option("--delta", help="The new limit of δ; as it is where not given.")
-@click.option("--reason", help="Why (to propose).")
-@click.option("--approve", "proposal", type=int, help="Number of a proposal to approve, as a second person.")
+@click.option("--reason", help="Why, in at least ten characters (to propose).")
+@click.option("--approve", "number", type=click.IntRange(min=1), help="Number of a proposal to approve, as a second person.")
 @click.option("--as", "name", required=True, help="The principal who proposes or approves.")
+@click.option(
+    "--key", "key_file", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The private key of that principal."
+)
 @json_option
 def raise_limit(
-    *, dataset: str, epsilon: str | None, delta: str | None, reason: str | None, proposal: int | None, name: str, as_json: bool
+    *,
+    dataset: str,
+    epsilon: str | None,
+    delta: str | None,
+    reason: str | None,
+    number: int | None,
+    name: str,
+    key_file: Path,
+    as_json: bool,
 ) -> None:
-    """Raise a limit: one principal proposes with a reason, another approves."""
-    house = open_house(Settings())
-    now = utc_now()
-    with house.database.begin() as work:
-        card, limits = stated_of(work, dataset)
-        account = _account(work, name)
-        if proposal is None:
-            if epsilon is None or reason is None:
-                raise InvalidRequest("to propose a raise, state --epsilon and --reason; to approve one, --approve NUMBER")
-            made = Raises(work).propose(
-                card, limits=limits, epsilon=_number(epsilon), delta=None if delta is None else _number(delta), reason=reason,
-                by=account, now=now,
-            )  # fmt: skip
-            document = {
-                "proposal": made.proposal_id,
-                "ledger": made.ledger,
-                "epsilon": str(made.epsilon),
-                "delta": str(made.delta),
-            }
-            text = f"proposal {made.proposal_id}: raise '{made.ledger}' to ε = {made.epsilon}. A second person approves it."
-            data = {**document, "reason": reason}
-            Log(work).append("budget.raise-proposed", at=now, actor=account, dataset=dataset, data=data)
-        else:
-            limit = Raises(work).approve(card, proposal, limits=limits, by=account, now=now)
-            document = {"proposal": proposal, "epsilon": str(limit.epsilon), "delta": str(limit.delta)}
-            text = f"the limit of '{dataset}' is ε = {limit.epsilon} now"
-            Log(work).append("budget.raised", at=now, actor=account, dataset=dataset, data=document)
-        work.commit()
-    emit(document, text, as_json=as_json)
+    """Raise a limit: one principal signs a proposal with a reason, another signs the same figures."""
+    house, key, now = open_house(Settings()), load_private_key(key_file), utc_now()
+    if (number is None) != (epsilon is not None and reason is not None) or (number is not None and (epsilon or delta or reason)):
+        raise click.UsageError("to propose, state --epsilon and --reason; to approve, --approve NUMBER alone")
+    if number is None:
+        act = {"act": "propose", "dataset": dataset, "epsilon": _number(str(epsilon)), "reason": reason}
+        act["delta"] = None if delta is None else _number(delta)
+        made = propose_raise(house, sign_act(principal=name, audience=house.issuer, act=act, private_key=key, now=now), now=now)
+        text = f"proposal {made.proposal_id}: raise '{made.ledger}' to ε = {made.epsilon}. A second person approves it with\n"
+        text += f"  ticketgate budget raise {dataset} --approve {made.proposal_id} --as NAME --key FILE"
+    else:
+        with house.database.read() as work:
+            found = Raises(work).get(number)
+        act = {"act": "approve", "dataset": dataset, "proposal": number}
+        act |= {"epsilon": found.epsilon, "delta": found.delta, "reason": found.reason}
+        made = approve_raise(house, sign_act(principal=name, audience=house.issuer, act=act, private_key=key, now=now), now=now)
+        text = f"the limit of '{made.ledger}' is ε = {made.epsilon}, δ = {made.delta} now: {made.reason}"
+    emit(_proposed(made), text, as_json=as_json)
 
 
-def stated_of(work: Work, dataset: str) -> tuple[DatasetCard, tuple[Limit, ...]]:
-    """The card of a dataset, and what the policies that cover it state as limits."""
-    card = Datasets(work).get(dataset).card
-    found = [
-        (applied.name, applied.policy.spec.budget)
-        for applied in Policies(work).for_dataset(dataset)
-        if applied.policy.is_enforced
-    ]
-    limits = tuple(Limit(epsilon=stated.epsilon, delta=stated.delta, source=name) for name, stated in found if stated is not None)
-    return card, limits
+def _proposed(found: Proposal) -> dict[str, Any]:
+    return {
+        "proposal": found.proposal_id,
+        "ledger": found.ledger,
+        "epsilon": _told(found.epsilon),
+        "delta": _told(found.delta),
+        "reason": found.reason,
+        "at": found.at.isoformat(),
+    }
+
+
+def _told(figure: Decimal | None) -> str | None:
+    return None if figure is None else decimal_text(figure)
+
+
+def _waits(found: Proposal) -> str:
+    return f"proposal {found.proposal_id} waits for a second person: raise to ε = {found.epsilon} ({found.reason})"
 
 
 def draw(statement: BudgetStatement) -> str:
@@ -114,6 +126,8 @@ def draw(statement: BudgetStatement) -> str:
         bars = (("limit", most), ("spent", statement.spent.epsilon), ("reserved", statement.reserved.epsilon))
         lines += [_bar(name, figure, most) for name, figure in bars]
         lines.append(_bar("remaining", None if statement.remaining is None else statement.remaining.epsilon, most))
+        lines.append(_bar("lifetime", statement.lifetime.epsilon, most))
+        lines += [_window(window) for window in statement.windows]
         lines.append(
             f"  at δ = {statement.limit.delta}, composed ({statement.mode or 'unbound'} filter): figures do not add up plainly"
         )
@@ -121,6 +135,12 @@ def draw(statement: BudgetStatement) -> str:
     if statement.flagged:
         lines.append(f"  {statement.flagged} release(s) without any guarantee stand in this ledger: no ε bounds them")
     return "\n".join(lines)
+
+
+def _window(window: WindowStatement) -> str:
+    spent = "no bound" if window.spent is None else f"{window.spent:.4f}"
+    line = f"{spent} of {window.epsilon:.4f} within {duration_text(window.length)}; none comes back"
+    return f"  {'window':9} {_blocks(window.spent, window.epsilon, WIDTH)} {line}"
 
 
 def _history(statement: BudgetStatement, most: Decimal) -> list[str]:
@@ -161,10 +181,3 @@ def _number(text: str) -> Decimal:
         return Decimal(text)
     except InvalidOperation:
         raise InvalidRequest(f"'{text}' is not a number") from None
-
-
-def _account(work: Work, name: str) -> str:
-    found: Any = Principals(work).get(name)
-    if not MAY_RAISE & set(found.roles):
-        raise NotAuthorised(f"'{name}' may not raise a budget; one of {', '.join(sorted(MAY_RAISE))} may")
-    return str(found.account_id)

@@ -20,7 +20,7 @@ from uuid import uuid4
 
 from gateway.access import FirstUse, ReplayGuard, VerifiedRequest
 from gateway.audit import Log
-from gateway.budget import Ledgers, Limit, PrivacyLoss, default_delta, loss_of
+from gateway.budget import Ledgers, Limit, PrivacyLoss, default_delta, limit_of, loss_of
 from gateway.catalogue import Datasets, Policies, RegisteredDataset
 from gateway.db import Work
 from gateway.errors import NotFound
@@ -178,7 +178,7 @@ def enforceable(work: Work) -> tuple[ReleasePolicy, ...]:
 def limits_of(policies: Sequence[ReleasePolicy], dataset: str) -> tuple[Limit, ...]:
     """What the enforced policies of a dataset state as its budget."""
     return tuple(
-        Limit(epsilon=policy.spec.budget.epsilon, delta=policy.spec.budget.delta, source=policy.name)
+        limit_of(policy.spec.budget, source=policy.name)
         for policy in policies
         if policy.is_enforced and policy.covers(dataset) and policy.spec.budget is not None
     )

@@ -171,12 +171,11 @@ def simulate(body: SimulateBody) -> Response:
     text = body.policy if isinstance(body.policy, str) else jsonlib.dumps(body.policy)
     findings = lint_file(text, name="policy")
     errors = [finding for finding in findings if finding.severity == "error"]
-    if not errors:
-        try:
-            candidate = load_policy(text, name="policy")
-        except DocumentInvalid as error:  # a sound document of another kind
-            errors = list(error.findings)
-    if errors:
+    try:
+        candidate = None if errors else load_policy(text, name="policy")
+    except DocumentInvalid as error:  # a sound document of another kind
+        candidate, errors = None, list(error.findings)
+    if candidate is None:
         record("policy.simulated", refused=True)
         return _refused_by_lint(errors)
     who = caller()

@@ -29,6 +29,7 @@ api = APIBlueprint("requests", __name__, url_prefix="/v1", abp_tags=[Tag(name="r
 
 MAX_BYTES = 16 * 1024
 STREAM_SECONDS = 300
+BUDGET_CODES = frozenset({"budget-exhausted", "budget-window-closed"})
 OVERSIGHT = frozenset({"requests:read-any"})
 
 
@@ -70,10 +71,10 @@ def _answer(made: Submission) -> Response:
     g.is_recorded = True
     if not made.is_permitted:
         violations = made.decision["violations"]
-        exhausted = any(violation["code"].startswith("budget") for violation in violations)
+        codes = {violation["code"] for violation in violations}
         return problem_response(
             HTTPStatus.FORBIDDEN,
-            code="budget-exhausted" if exhausted and len(violations) == 1 else "denied",
+            code=codes.pop() if len(codes) == 1 and codes <= BUDGET_CODES else "denied",
             detail="; ".join(violation["message"] for violation in violations)[:2000],
             members={
                 "decision_id": made.decision_id, "violations": violations, "unlock": made.decision["unlock"],

@@ -65,6 +65,11 @@ CODES: Mapping[str, Problem] = {
         "With this release the sum of all releases of the dataset would pass its privacy budget.",
         "Ask for a smaller epsilon, or ask the steward; a raise needs two principals and a reason.",
     ),
+    "budget-window-closed": Problem(
+        "The dataset's releases follow each other too fast",
+        "The privacy budget would afford this, but within a window of time less may be spent than the request would.",
+        "Ask again after the time in `unlock`, or ask for less epsilon. A window slows spending and gives nothing back.",
+    ),
     "not-found": Problem(
         "There is nothing under this name",
         "Nothing is registered under this name, or it is not yours to see.",

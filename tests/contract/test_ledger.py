@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import IntegrityError
 
-from gateway.budget import Ledgers, Limit, PrivacyLoss, Raises, Window, install_guards, loss_of
+from gateway.budget import Ledgers, Limit, PrivacyLoss, Raises, Signature, Window, install_guards, loss_of
 from gateway.db import Database, metadata
 from gateway.db.tables.budget import budget_entry, budget_filter, budget_ledger, budget_limit
 from gateway.errors import BudgetExhausted, Conflict, InvalidRequest, NotAuthorised, NotFound
@@ -22,6 +22,7 @@ from policies.card import DatasetCard
 from policies.types import PrivacySpent, PrivacyTarget
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
+SIGNED = Signature(key="thumbprint", message="a.b.c", digest="0" * 64)
 POSTGRES = "postgresql+psycopg://postgres@127.0.0.1:5432"
 
 
@@ -114,6 +115,8 @@ def test_an_untouched_ledger_shows_its_limit_and_nothing_else(database: Database
         "spent": {"epsilon": "0", "delta": "0"},
         "reserved": {"epsilon": "0", "delta": "0"},
         "remaining": {"epsilon": "10", "delta": "0.00001"},
+        "lifetime": {"epsilon": "0", "delta": "0"},
+        "windows": [],
         "entries": [],
     }
 
@@ -281,21 +284,23 @@ def test_a_raise_takes_two_people_and_a_reason(database: Database) -> None:
     card = make_card(epsilon="1.0")
     reserve(database, card, rho("0.014"))
     with pytest.raises(InvalidRequest, match="reason"), database.begin() as work:
-        Raises(work).propose(card, epsilon=Decimal(3), reason="why not", by="dana", now=NOW)
+        Raises(work).propose(card, epsilon=Decimal(3), reason="why not", by="dana", signature=SIGNED, now=NOW)
     with pytest.raises(InvalidRequest, match="states more"), database.begin() as work:
-        Raises(work).propose(card, epsilon=Decimal("0.5"), reason="a good reason", by="dana", now=NOW)
+        Raises(work).propose(card, epsilon=Decimal("0.5"), reason="a good reason", by="dana", signature=SIGNED, now=NOW)
     with database.begin() as work:
-        proposal = Raises(work).propose(card, epsilon=Decimal(3), reason="the yearly review agreed", by="dana", now=NOW)
+        proposal = Raises(work).propose(
+            card, epsilon=Decimal(3), reason="the yearly review agreed", by="dana", signature=SIGNED, now=NOW
+        )
         work.commit()
     assert statement(database, card)["limit"]["epsilon"] == "1"
     with pytest.raises(NotAuthorised), database.begin() as work:
-        Raises(work).approve(card, proposal.proposal_id, by="dana", now=NOW)
+        Raises(work).approve(card, proposal.proposal_id, by="dana", signature=SIGNED, now=NOW)
     with database.begin() as work:
-        Raises(work).approve(card, proposal.proposal_id, by="rita", now=NOW)
+        Raises(work).approve(card, proposal.proposal_id, by="rita", signature=SIGNED, now=NOW)
         work.commit()
     assert statement(database, card)["limit"]["epsilon"] == "3"
     with pytest.raises(Conflict), database.begin() as work:
-        Raises(work).approve(card, proposal.proposal_id, by="rita", now=NOW)
+        Raises(work).approve(card, proposal.proposal_id, by="rita", signature=SIGNED, now=NOW)
     reserve(database, card, rho("0.05"))
     assert statement(database, make_card(epsilon="0.5"))["limit"]["epsilon"] == "0.5"
     with database.read() as work:
@@ -305,12 +310,14 @@ def test_a_raise_takes_two_people_and_a_reason(database: Database) -> None:
 def test_a_raise_is_void_when_the_limit_changed_since(database: Database) -> None:
     card = make_card(epsilon="2.0")
     with database.begin() as work:
-        proposal = Raises(work).propose(card, epsilon=Decimal(9), reason="the yearly review agreed", by="dana", now=NOW)
+        proposal = Raises(work).propose(
+            card, epsilon=Decimal(9), reason="the yearly review agreed", by="dana", signature=SIGNED, now=NOW
+        )
         work.commit()
     with pytest.raises(Conflict, match="propose anew"), database.begin() as work:
-        Raises(work).approve(make_card(epsilon="1.0"), proposal.proposal_id, by="rita", now=NOW)
+        Raises(work).approve(make_card(epsilon="1.0"), proposal.proposal_id, by="rita", signature=SIGNED, now=NOW)
     with pytest.raises(NotFound), database.begin() as work:
-        Raises(work).approve(make_card("another"), proposal.proposal_id, by="rita", now=NOW)
+        Raises(work).approve(make_card("another"), proposal.proposal_id, by="rita", signature=SIGNED, now=NOW)
 
 
 def test_a_window_slows_and_never_restores(database: Database) -> None:
@@ -319,15 +326,16 @@ def test_a_window_slows_and_never_restores(database: Database) -> None:
     one = loss_of("dp-marginal", PrivacyTarget(epsilon=Decimal("1.0"), delta=Decimal("1e-5")), {}, card)
     reserve(database, card, one, limits=limits)
     closed = facts(database, card, one, limits=limits)
-    assert (closed.affords, closed.window_closed_until) == (False, NOW + timedelta(days=30))
-    assert closed.lifetime_epsilon is not None
+    assert (closed.affords, closed.window_closed_until) == (True, NOW + timedelta(days=30))
+    assert (closed.lifetime_epsilon, closed.window_epsilon) == (one.epsilon, Decimal("1.2"))
     with pytest.raises(BudgetExhausted) as refused:
         reserve(database, card, one, limits=limits)
     assert any("again after 2026-03-31" in hint for hint in refused.value.unlock)
     times = [NOW + timedelta(days=31 * month) for month in range(1, 20)]
     won = 0
     for moment in times:
-        if facts(database, card, one, limits=limits, now=moment).affords:
+        found = facts(database, card, one, limits=limits, now=moment)
+        if found.affords and found.window_closed_until is None:
             reserve(database, card, one, limits=limits, now=moment)
             won += 1
     assert 2 <= won < len(times)  # the lifetime limit ends it, however long one waits

@@ -73,5 +73,7 @@ budget_limit = Table(
     Column("delta", Exact),
     Column("by", String(128), nullable=False),
     Column("reason", String(2000), nullable=False),
+    Column("key", String(64)),
+    Column("signed", String(8192)),
     Column("at", Instant, nullable=False),
 )
