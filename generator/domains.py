@@ -15,7 +15,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from datetime import timedelta
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal, localcontext
 from fractions import Fraction
 
 import numpy as np
@@ -31,12 +31,14 @@ from generator.noise import discrete_gaussian
 from generator.source import Rows
 from generator.zcdp import Account
 from policies.card import Column, DatasetCard
+from policies.types import PrivacyTarget
 
-__all__ = ["estimate_domains", "open_columns"]
+__all__ = ["estimate_domains", "even_parts", "kept_delta", "open_columns"]
 
 Floats = NDArray[np.float64]
 ZOOMS = 2
 CUTS = 48
+FAILURE_PART = 10
 FIRST_DAY, LAST_DAY = -36_525.0, 54_787.0  # 1869-12-31 to 2120-01-01
 
 
@@ -57,10 +59,11 @@ def estimate_domains(rows: Rows, *, card: DatasetCard, account: Account, rho: Fr
     """
     todo = open_columns(card)
     found: dict[str, Known] = {}
+    shares = iter(even_parts(delta, sum(column.type == "category" for column in todo.values())))
     for name, column in todo.items():
         part = rho / len(todo)
         if column.type == "category":
-            found[name] = _values(rows, name, column, card, account, part, delta / len(todo))
+            found[name] = _values(rows, name, column, card, account, part, next(shares))
         elif column.is_numeric:
             low, high = _bounds(rows, name, column, card, account, part)
             found[name] = (math.floor(low), math.ceil(high)) if column.type == "integer" else (low, high)
@@ -70,12 +73,25 @@ def estimate_domains(rows: Rows, *, card: DatasetCard, account: Account, rho: Fr
     return found
 
 
+def kept_delta(card: DatasetCard, target: PrivacyTarget) -> Decimal:
+    """The part of δ kept for finding the values of open categories: a tenth where there is one, else nothing."""
+    return target.delta / FAILURE_PART if any(c.type == "category" for c in open_columns(card).values()) else Decimal(0)
+
+
+def even_parts(whole: Decimal, count: int) -> tuple[Decimal, ...]:
+    """About equal parts whose sum is the whole exactly (a third of it, three times, is not)."""
+    if not count:
+        return ()
+    with localcontext(rounding=ROUND_DOWN, prec=12):
+        part = whole / count
+    return (*[part] * (count - 1), whole - part * (count - 1))
+
+
 def _values(
     rows: Rows, name: str, column: Column, card: DatasetCard, account: Account, rho: Fraction, delta: Decimal
 ) -> tuple[str, ...]:
     m = card.rows_per_unit
-    variance = account.gaussian("category values above a threshold", columns=(name,), rho=rho, sensitivity=m, delta=str(delta))
-    account.failure(delta)
+    variance = account.gaussian("category values above a threshold", columns=(name,), rho=rho, sensitivity=m, failure=delta)
     threshold = m + math.sqrt(2 * float(variance) * math.log(m / float(delta)))
     counts: Counter[str] = Counter()
     for batch in rows.batches():

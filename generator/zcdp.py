@@ -107,7 +107,10 @@ class Account:
         """Which mechanism read which columns, in order."""
         return tuple((name, tuple(parameters["columns"])) for name, parameters, _ in self._entries)  # type: ignore[arg-type]
 
-    def gaussian(self, name: str, *, columns: tuple[str, ...], rho: Fraction, sensitivity: int, **parameters: object) -> Fraction:
+    def gaussian(
+        self, name: str, *, columns: tuple[str, ...], rho: Fraction, sensitivity: int, failure: Decimal | None = None,
+        **parameters: object,
+    ) -> Fraction:  # fmt: skip
         """Charge counts with discrete Gaussian noise; returns the variance that the noise must have.
 
         Args:
@@ -115,8 +118,12 @@ class Account:
             columns: Which columns are read.
             rho: At most how much to spend.
             sensitivity: L2 sensitivity of the counts to one privacy unit.
+            failure: The δ with which what is made of these counts may break its promise; recorded as `failure_delta`.
             **parameters: Further facts for the record.
         """
+        if failure is not None:
+            self.failure(failure)
+            parameters = {**parameters, "failure_delta": format(failure, "f")}
         variance = samplable_variance(Fraction(sensitivity**2) / (2 * rho))
         self._charge(
             name, Fraction(sensitivity**2) / (2 * variance),

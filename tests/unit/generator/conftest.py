@@ -19,7 +19,7 @@ def make_card(columns, **spec):
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def card_of():
     return make_card
 
