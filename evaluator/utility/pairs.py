@@ -198,12 +198,14 @@ def _ranks(values: FloatArray) -> FloatArray:
 
 
 def _rho(ranks: Mapping[str, FloatArray], pair: Group) -> float | None:
-    """Correlation of ranks over rows that hold both values; None where one of them does not vary."""
+    """Correlation of ranks among the rows that hold both values; None where one of them does not vary."""
     first, second = ranks[pair[0]], ranks[pair[1]]
     both = ~(np.isnan(first) | np.isnan(second))
     x, y = first[both], second[both]
     if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:  # noqa: PLR2004 - two points always lie on a line
         return None
+    if not both.all():
+        x, y = rankdata(x), rankdata(y)
     x, y = x - x.mean(), y - y.mean()
     return float((x * y).sum() / np.sqrt(np.square(x).sum() * np.square(y).sum()))
 
