@@ -36,15 +36,22 @@ class Rows:
     Args:
         train: A table, or batches; where a unit must be bounded, they must be re-iterable.
         card: The dataset card.
+
+    Attributes:
+        units: Whose row it is, by row that counts; None where a row is a unit.
+        unit_rows: How many rows each unit with a key has in the table, before it is bounded.
+        first_keyless: The first number in `units` of a row that has no key and stands for itself.
     """
 
     def __init__(self, train: Train, *, card: DatasetCard) -> None:
         self._train = train
         self.units: Integers | None = None
+        self.unit_rows = np.zeros(0, np.int64)
         self.first_keyless = 0
         self._keep: NDArray[np.bool_] | None = None
         if card.spec.privacy_unit is not None:
             units, self.first_keyless = unit_codes(train, card=card)
+            self.unit_rows = np.bincount(units[units < self.first_keyless], minlength=self.first_keyless)
             self._keep = bounded(units, most=card.rows_per_unit)
             self.units = units[self._keep]
 

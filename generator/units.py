@@ -3,7 +3,8 @@
 Responsible for the small per-unit histograms and for grouping synthetic rows under synthetic keys by them.
 
 Invariants:
-    - Histograms are noisy and charged: one unit moves one cell of sizes and of first days, and at most m - 1 gaps.
+    - Histograms are noisy and charged: one unit moves one cell of sizes and of first days, and gaps as one
+      vector of bounded length.
     - Grouping rows is post-processing; keys are numbers of synthetic units and of nothing else.
 """
 
@@ -21,8 +22,9 @@ from generator.calendar import micros_of
 from generator.domains import as_numbers
 from generator.encoding import conform
 from generator.grids import Grid, make_grid
-from generator.marginal.denoise import nearest_counts, shrink
+from generator.marginal.denoise import nearest_counts
 from generator.noise import discrete_gaussian
+from generator.rhythm import GRAIN, bounded_counts, unit_length
 from generator.source import Rows
 from generator.zcdp import Account
 from policies.card import DatasetCard
@@ -33,6 +35,10 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 SECOND = 1_000_000
 DAY_SECONDS = 86_400.0
+SHORT_GAPS = (60.0, 600.0, 3_600.0, 21_600.0)
+SMOOTHERS = (0.6, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
+TAIL = 16
+"""Size classes of units beyond m, each √2 times the one before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,7 @@ class UnitModel:
         firsts: Probability of each cell of the first day, or empty without a time index.
         gaps: Probability of each gap cell (seconds), or empty.
         low, high: Bounds of the time index in microseconds.
+        rows: Estimated number of rows that have a key, those beyond m of a unit included; only the fit asks for it.
     """
 
     sizes: Floats
@@ -51,6 +58,7 @@ class UnitModel:
     gaps: Floats
     low: int
     high: int
+    rows: float = 0.0
 
     def draw_sizes(self, rows: int, rng: np.random.Generator) -> tuple[Integers, NDArray[np.bool_]]:
         """Sizes of units that together own exactly that many rows (the last may be cut short), and which have no key."""
@@ -111,8 +119,11 @@ class UnitModel:
 
 
 def gap_grid(low: int, high: int) -> Grid:
-    """Cells of waiting times in seconds: zero is its own, the others grow."""
-    return make_grid(0.0, max(1.0, float((high - low) // SECOND)), step=1.0, cells=64)
+    """Cells of waiting times in seconds: zero is its own, a few up to a day, then each a quarter longer than the one before."""
+    longest = max(1.0, float((high - low) // SECOND))
+    days = np.round(DAY_SECONDS * 1.25 ** np.arange(np.ceil(np.log(max(longest / DAY_SECONDS, 1.0)) / np.log(1.25)) + 1))
+    edges = np.array([0.0, 1.0, *SHORT_GAPS, *days])
+    return Grid(edges[edges < max(longest, 1.5)], longest, 1.0)
 
 
 def first_grid(low: int, high: int) -> Grid:
@@ -133,45 +144,81 @@ def learn_units(
         rho: What all histograms together may cost.
         bounds: Bounds of time columns, from the card or paid for.
     """
-    units = rows.units if rows.units is not None else np.zeros(0, np.int64)
     m, index = card.rows_per_unit, card.spec.time_index
     unit_name = card.spec.privacy_unit or "row"
-    part = rho if index is None or m == 1 else rho / 3
-    variance = account.gaussian("rows per unit", columns=(unit_name,), rho=part, sensitivity=1, cells=m + 1)
-    keyed, counts = np.unique(units, return_counts=True)
-    cells = np.where(keyed >= rows.first_keyless, 0, counts)
-    sizes = _noisy(np.bincount(cells, minlength=m + 1), variance)
-    if not card.columns[unit_name].missing:
-        sizes = np.append(0.0, sizes[1:]) / max(sizes[1:].sum(), 1e-12)
+    part = rho if index is None or m == 1 else rho / 5
+    variance = account.gaussian("rows per unit", columns=(unit_name,), rho=part, sensitivity=1, cells=m + 1 + TAIL)
+    sizes, held = _sizes(rows, card, variance)
     if index is None or m == 1:
-        return UnitModel(sizes, np.zeros(0), np.zeros(0), 0, 0)
+        return UnitModel(sizes, np.zeros(0), np.zeros(0), 0, 0, held)
     low, high = (micros_of(moment) for moment in bounds[index])
-    columns = (unit_name, index)
+    columns, length = (unit_name, index), unit_length(m - 1)
     first_variance = account.gaussian("first day of a unit", columns=columns, rho=part, sensitivity=1)
-    gap_variance = account.gaussian("gaps within a unit", columns=columns, rho=part, sensitivity=max(1, m - 1))
-    days = np.concatenate(
-        [np.zeros(0), *(as_numbers(conform(b, {index: card.columns[index]})[index], card.columns[index]) for b in rows.batches())]
-    )
-    known = ~np.isnan(days)
-    seconds, whose = np.clip(days[known] * DAY_SECONDS, low / SECOND, high / SECOND), units[known]
-    order = np.lexsort((seconds, whose))
-    seconds, whose = seconds[order], whose[order]
+    gap_variance = account.gaussian("gaps within a unit", columns=columns, rho=3 * part, sensitivity=GRAIN * length, grain=GRAIN)
+    seconds, whose = _moments(rows, card, index, low, high)
     is_first = np.append(True, whose[1:] != whose[:-1])[: whose.size]
     gap_cells, first_cells = gap_grid(low, high), first_grid(low, high)
     first = np.bincount(first_cells.encode(seconds[is_first] // DAY_SECONDS), minlength=first_cells.size)
-    gap = np.bincount(gap_cells.encode(np.diff(seconds)[~is_first[1:]].round()), minlength=gap_cells.size)
-    return UnitModel(sizes, _noisy(first, first_variance), _noisy(gap, gap_variance), low, high)
+    cells = gap_cells.encode(np.diff(seconds)[~is_first[1:]].round())
+    gap = bounded_counts(whose[1:][~is_first[1:]], cells, size=gap_cells.size, length=length)
+    return UnitModel(sizes, _noisy(first, first_variance), _noisy(gap, gap_variance), low, high, held)
+
+
+def _sizes(rows: Rows, card: DatasetCard, variance: Fraction) -> tuple[Floats, float]:
+    """Probability of 0 (no key), 1, … m rows; and how many rows have a key, counting units beyond m by classes of their size."""
+    m = card.rows_per_unit
+    classes = m * 2.0 ** (np.arange(TAIL + 1) / 2)
+    beyond = np.searchsorted(classes, rows.unit_rows, side="left").clip(1, TAIL) - 1
+    cells = np.where(rows.unit_rows <= m, rows.unit_rows, m + 1 + beyond)
+    counts = np.bincount(cells, minlength=m + 1 + TAIL)
+    counts[0] = 0 if rows.units is None else int((rows.units >= rows.first_keyless).sum())
+    noisy = counts + discrete_gaussian(variance, counts.size)
+    body = np.append(noisy[:m], noisy[m:].sum())
+    sizes = _clean(body.astype(np.float64), float(variance) ** 0.5)
+    if not card.columns[card.spec.privacy_unit or ""].missing:
+        sizes = np.append(0.0, sizes[1:]) / max(sizes[1:].sum(), 1e-12)
+    tail = noisy[m + 1 :].astype(np.float64)
+    seen = np.cumprod(tail > 2 * float(variance) ** 0.5).astype(bool)
+    units = max(float(body.sum()), 1.0) * sizes
+    more = (tail * (np.sqrt(classes[:-1] * classes[1:]) - m))[seen].sum()
+    return sizes, float((units * np.arange(m + 1)).sum() + more)
+
+
+def _moments(rows: Rows, card: DatasetCard, index: str, low: int, high: int) -> tuple[Floats, Integers]:
+    """Seconds since 1970 and unit of each row with a time, by unit and time."""
+    column = {index: card.columns[index]}
+    parts = [as_numbers(conform(batch, column)[index], card.columns[index]) for batch in rows.batches()]
+    days = np.concatenate([np.zeros(0), *parts])
+    units = rows.units if rows.units is not None else np.zeros(0, np.int64)
+    known = ~np.isnan(days)
+    seconds, whose = np.clip(days[known] * DAY_SECONDS, low / SECOND, high / SECOND), units[known]
+    order = np.lexsort((seconds, whose))
+    return seconds[order], whose[order]
 
 
 def _noisy(counts: Integers, variance: Fraction) -> Floats:
-    noisy = (counts + discrete_gaussian(variance, counts.size)).astype(np.float64)
-    total = max(1.0, float(noisy.sum()))
-    sigma = float(variance) ** 0.5
-    body = nearest_counts(noisy, total)
-    smooth = body.copy()
-    smooth[1:-1] = np.convolve(np.pad(body[1:-1], 2, mode="edge"), np.full(5, 0.2), mode="valid") if body.size > 2 else body[1:-1]  # noqa: PLR2004
-    best = shrink(noisy, sigma=sigma, predicted=smooth, total=total)
-    return np.asarray(best / best.sum())
+    return _clean((counts + discrete_gaussian(variance, counts.size)).astype(np.float64), float(variance) ** 0.5)
+
+
+def _clean(noisy: Floats, sigma: float) -> Floats:
+    """Probabilities out of noisy counts: smoothed between neighbours as far as the noise says, the first and last cell apart."""
+    best = noisy.copy()
+    if noisy.size > 2:  # noqa: PLR2004 - something lies between the first and the last
+        best[1:-1] = mixed_smooth(noisy[1:-1], sigma=sigma)
+    return np.asarray(nearest_counts(best, max(1.0, float(noisy.sum()))) / max(1.0, float(noisy.sum())))
+
+
+def mixed_smooth(counts: Floats, *, sigma: float) -> Floats:
+    """Kernel smoothers of several widths (none, too), mixed by their unbiased risks."""
+    place = np.arange(counts.size)
+    fits, risks = [counts], [2 * sigma**2 * counts.size]
+    for width in SMOOTHERS:
+        kernel = np.exp(-0.5 * ((place[:, None] - place[None, :]) / width) ** 2)
+        kernel /= kernel.sum(axis=1, keepdims=True)
+        fits.append(kernel @ counts)
+        risks.append(float(np.square(counts - fits[-1]).sum() + 2 * sigma**2 * np.trace(kernel)))
+    weights = np.exp(-(np.array(risks) - min(risks)) / (4 * sigma**2))
+    return np.asarray(np.average(np.stack(fits), axis=0, weights=weights))
 
 
 def _stratified(weights: Floats, count: int, rng: np.random.Generator) -> Integers:

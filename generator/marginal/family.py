@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +23,8 @@ from pydantic import Field as Setting
 from generator.base import FittedGenerator, GeneratorError, Progress, Train, no_progress
 from generator.calendar import TimeField
 from generator.constraints import Order, bin_interval, order_mask, orders_of
-from generator.domains import estimate_domains, open_columns
-from generator.encoding import CELLS, Field
+from generator.domains import estimate_domains, kept_delta, open_columns
+from generator.encoding import CELLS, Field, Variable
 from generator.fields import Known, make_fields
 from generator.marginal.bins import Bins, make_bins
 from generator.marginal.cells import season_table
@@ -34,8 +34,9 @@ from generator.marginal.model import Model
 from generator.marginal.oneway import measure_levels
 from generator.marginal.saving import load
 from generator.marginal.structure import Learner, Plan
+from generator.rhythm import Rhythm, learn_rhythm
 from generator.source import Rows, Source
-from generator.units import learn_units
+from generator.units import UnitModel, learn_units
 from generator.zcdp import Account
 from policies.card import DatasetCard
 from policies.types import GENERATORS, GeneratorInfo, PrivacyTarget
@@ -54,14 +55,17 @@ class Hyperparameters(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     bins: int | None = Setting(default=None, ge=2, le=256, description="Most bins of a variable; None: as noise allows.")
-    one_way_share: float = Setting(default=0.12, gt=0, lt=1, description="Share of the budget for one-way counts.")
-    more_one_way_share: float = Setting(default=0.28, gt=0, lt=1, description="Further share for them where noise is high.")
+    one_way_share: float = Setting(default=0.12, gt=0, lt=1, description="Share of what is left then for one-way counts.")
+    more_one_way_share: float = Setting(default=0.28, gt=0, lt=1, description="Further share of it where noise is high.")
     least_sigma: float = Setting(default=2.0, ge=0, le=100, description="Least size of a bin, in noise standard deviations.")
     domain_share: float = Setting(default=0.1, gt=0, lt=1, description="Share of the budget for domains the card leaves open.")
     unit_share: float = Setting(
         default=0.1, gt=0, lt=1, description="Share of the budget for rows per unit, first days and gaps."
     )
-    choice_share: float = Setting(default=0.08, gt=0, lt=1, description="Share of the budget for choosing groups.")
+    time_share: float = Setting(
+        default=0.4, gt=0, lt=1, description="Share of the budget for the volume by day and hour where units own several rows."
+    )
+    choice_share: float = Setting(default=0.08, gt=0, lt=1, description="Share of what is left then for choosing groups.")
     rounds: int | None = Setting(default=None, ge=1, le=20, description="How often the model is asked what it gets worst.")
     picks: int | None = Setting(default=None, ge=1, le=50, description="How many groups are measured after each question.")
     caution: float = Setting(default=1.0, ge=0, le=10, description="How much of its noise error a measurement must be worth.")
@@ -93,19 +97,20 @@ class Marginal:
         target: PrivacyTarget | None,
         rng: np.random.Generator,  # noqa: ARG002 - private noise has no seed
         progress: Progress = no_progress,
+        checkpoint: Path | None = None,  # noqa: ARG002 - it fits within seconds or cannot be resumed
     ) -> FittedGenerator:
         """Learn from a train table under (ε, δ)-differential privacy; `rng` is not used: private noise has no seed."""
         if target is None:
             raise GeneratorError("dp-marginal needs a privacy target: epsilon and delta")
-        opened = open_columns(card)
-        has_open_category = any(column.type == "category" for column in opened.values())
-        kept = target.delta / 10 if has_open_category else Decimal(0)
+        opened, kept = open_columns(card), kept_delta(card, target)
         account = Account(target, unit=card.spec.privacy_unit or "row", approximate_delta=kept)
         rows = Rows(train, card=card)
         progress(0.02, "open domains")
         domains: Mapping[str, Known] = {}
         if opened:
-            domains = estimate_domains(rows, card=card, account=account, rho=self._share(account, "domain_share"), delta=kept)
+            domains = estimate_domains(
+                rows, card=card, account=account, rho=self._share(account.total, "domain_share"), delta=kept
+            )
         fields = make_fields(card, domains)
         if not fields:
             raise GeneratorError("the card has no column that can be learnt")
@@ -113,9 +118,10 @@ class Marginal:
         units = None
         if card.spec.privacy_unit is not None:
             bounds = {f.name: (f.low, f.high) for f in fields if isinstance(f, TimeField)}
-            units = learn_units(rows, card=card, account=account, rho=self._share(account, "unit_share"), bounds=bounds)
+            units = learn_units(rows, card=card, account=account, rho=self._share(account.total, "unit_share"), bounds=bounds)
+        rhythm = self._rhythm(rows, card, fields, account, units)
         source = Source(rows, card=card, fields=fields)
-        model, bins = self._model(source, card, fields, orders, account, progress)
+        model, bins = self._model(source, card, fields, orders, account, rhythm, progress)
         progress(1.0, "fitted")
         return FittedMarginal(
             name=self.name, card=card, fields=fields, bins=bins, model=model, orders=orders, units=units,
@@ -126,22 +132,35 @@ class Marginal:
         """What chooses and measures groups."""
         return Learner(**parts)  # type: ignore[arg-type]
 
-    def _share(self, account: Account, name: str) -> Fraction:
-        return account.total * Fraction(getattr(self.values, name)).limit_denominator(1000)
+    def _share(self, rho: Fraction, name: str) -> Fraction:
+        return rho * Fraction(getattr(self.values, name)).limit_denominator(1000)
+
+    def _rhythm(
+        self, rows: Rows, card: DatasetCard, fields: tuple[Field, ...], account: Account, units: UnitModel | None
+    ) -> Rhythm | None:
+        """The volume profile of the time index where units own several rows; one-way counts tell it where they do not."""
+        field = next((f for f in fields if isinstance(f, TimeField) and f.name == card.spec.time_index), None)
+        if units is None or field is None or not field.is_daily or card.rows_per_unit == 1:
+            return None
+        share = self._share(account.total, "time_share")
+        return learn_rhythm(rows, card=card, account=account, rho=share, field=field, unit_rows=units.rows)
 
     def _model(
         self, source: Source, card: DatasetCard, fields: tuple[Field, ...], orders: tuple[Order, ...], account: Account,
-        progress: Progress,
+        rhythm: Rhythm | None, progress: Progress,
     ) -> tuple[Model, tuple[Bins, ...]]:  # fmt: skip
         variables = [variable for field in fields for variable in field.variables]
         lens = Lens(source, names=[v.name for v in variables], account=account, rows_per_unit=card.rows_per_unit)
+        rest = account.left
         progress(0.05, "one-way counts")
-        levels = measure_levels(lens, variables, rho=self._share(account, "one_way_share"))
+        given, week = _given(variables, card.spec.time_index, rhythm)
+        levels = measure_levels(lens, variables, rho=self._share(rest, "one_way_share"), given=given)
         clarity = _clarity(account.left, len(variables), levels.rows, card.rows_per_unit)
         is_clear = clarity > self.values.clear
         if not is_clear:
-            levels = levels.pooled(measure_levels(lens, variables, rho=self._share(account, "more_one_way_share")))
-        found, rows = levels.one_ways(variables), levels.rows
+            more = measure_levels(lens, variables, rho=self._share(rest, "more_one_way_share"), given=given)
+            levels = levels.pooled(more)
+        found, rows = levels.one_ways(variables, given), levels.rows
         most = self.values.bins or int(min(max(0.7 * clarity**0.5, 4), 32))
         bins = tuple(
             make_bins(v, one.clean / rows, most=most, least=self.values.least_sigma * one.fine**0.5 / rows)
@@ -150,7 +169,7 @@ class Marginal:
         lens.use_bins([b.of_cell for b in bins], [b.size for b in bins])
         known = [one.in_bins(b.of_cell, b.size) for one, b in zip(found, bins, strict=True)]
         goal = next((i for i, v in enumerate(variables) if v.name in card.spec.targets), None)
-        choice = self._share(account, "choice_share")
+        choice = self._share(rest, "choice_share")
         plan = Plan(
             choice=choice,
             counts=account.left - choice,
@@ -165,9 +184,29 @@ class Marginal:
         learner = self.learner(
             lens=lens, sizes=[b.size for b in bins], known=known, rows=rows, target=goal, plan=plan,
             masks=_masks(fields, bins, orders),
-            free={(i, i + 1): season_table(bins[i], v) for i, v in enumerate(variables) if v.season is not None},
+            free={(i, i + 1): season_table(bins[i], v) for i, v in enumerate(variables) if v.season is not None}
+            | {group: _binned(table, [bins[i] for i in group]) for group, table in week.items()},
         )  # fmt: skip
         return learner.learn(progress), bins
+
+
+def _given(
+    variables: list[Variable], index: str | None, rhythm: Rhythm | None
+) -> tuple[dict[int, Floats], dict[tuple[int, ...], Floats]]:
+    """Probabilities of the time index's variables, and of weekday and hour together, as its rhythm has them."""
+    if rhythm is None:
+        return {}, {}
+    day = next(i for i, v in enumerate(variables) if v.name == index)
+    if rhythm.week is None:
+        return {day: rhythm.days}, {}
+    return {day: rhythm.days, day + 2: rhythm.week.sum(axis=0)}, {(day + 1, day + 2): rhythm.week}
+
+
+def _binned(table: Floats, bins: list[Bins]) -> Floats:
+    """A table of cells summed up to bins."""
+    for axis, one in enumerate(bins):
+        table = np.moveaxis(np.moveaxis(table, axis, -1) @ np.eye(one.size)[one.of_cell], -1, axis)
+    return table
 
 
 def _clarity(rho: Fraction, variables: int, rows: float, per_unit: int) -> float:

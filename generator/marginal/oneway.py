@@ -8,7 +8,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -86,26 +86,36 @@ class Levels:
             {i: _mean(one, other.coarse[i]) for i, one in self.coarse.items()},
         )
 
-    def one_ways(self, variables: Sequence[Variable]) -> list[OneWay]:
-        """What is known of each variable."""
+    def one_ways(self, variables: Sequence[Variable], given: Mapping[int, Floats] | None = None) -> list[OneWay]:
+        """What is known of each variable; for some, their probabilities were `given` by counts of another kind."""
         out: list[OneWay] = []
         for i, variable in enumerate(variables):
-            if variable.is_season:
+            if given and i in given:
+                noise = float(np.mean([one.sigma**2 for one in self.fine.values()]))
+                out.append(_known(given[i], self.rows, noise if variable.size > FINE else 0.0))
+            elif variable.is_season:
                 out.append(_season(out[-1], variables[i - 1], variable, self.rows))
             else:
                 out.append(one_way(variable, self.fine[i], self.coarse.get(i), self.rows))
         return out
 
 
-def measure_levels(lens: Lens, variables: Sequence[Variable], *, rho: Fraction) -> Levels:
-    """Measure every variable; a weekday is not measured, its day tells it.
+def _known(shares: Floats, rows: float, noise: float) -> OneWay:
+    """A variable whose cells are known: nothing that is measured later moves them; noise only says how wide its bins are."""
+    counts, cells = shares * rows, np.arange(shares.size)
+    return OneWay(counts, counts, noise, cells, np.full(shares.size, 1e-3))
+
+
+def measure_levels(lens: Lens, variables: Sequence[Variable], *, rho: Fraction, given: Collection[int] = ()) -> Levels:
+    """Measure every variable but those that are known; a weekday is not measured, its day tells it.
 
     Args:
         lens: Where measurements are made.
         variables: All variables.
         rho: What all measurements together may cost.
+        given: Places of variables that are known by counts of another kind.
     """
-    asked = [i for i, v in enumerate(variables) if not v.is_season]
+    asked = [i for i, v in enumerate(variables) if not v.is_season and i not in given]
     coarse = {i: groups for i in asked if (groups := coarse_map(variables[i])) is not None}
     maps = [(i, np.arange(variables[i].size)) for i in asked] + list(coarse.items())
     weight = {i: Fraction(round(8 * min(variables[i].size, GROUPS) ** (2 / 3)), 8) for i in asked}
