@@ -39,11 +39,18 @@ class Settings(BaseSettings):
     jira_token_file: Path | None = Field(default=None, description="File (0600) that holds the Jira API token.")
     jira_dataset_field: str | None = Field(default=None, description="Jira custom field that names the dataset.")
     jira_approver_field: str | None = Field(default=None, description="Jira custom field that names the approver.")
-    jira_webhook_secret_file: Path | None = Field(default=None, description="File that holds the webhook's HMAC secret.")
+    jira_approved_statuses: str = Field(
+        default="Approved", description="Statuses of Jira, separated by commas: moving an issue into one is its approval."
+    )
+    jira_automations: str = Field(
+        default="", description="Jira account ids, separated by commas, that may move an issue on behalf of its named approver."
+    )
+    jira_webhook_secret_file: Path | None = Field(default=None, description="File (0600) that holds the webhook's HMAC secret.")
     notify_url: str | None = Field(default=None, description="URL that is told of each withdrawal (JSON, POST).")
     notify_secret_file: Path | None = Field(
         default=None, description="File (0600) whose content signs what is sent to notify_url."
     )
+    comment_decisions: bool = Field(default=False, description="Comment on the ticket when a request under it is decided.")
     ticket_snapshot_max_age: int = Field(default=60, ge=0, description="Seconds for which a ticket snapshot serves a download.")
     redis: str | None = Field(default=None, description="Redis URL for rate limits shared by several web processes.")
     rate_limit: str = Field(default="600 per minute", description="Calls per address and per principal.")

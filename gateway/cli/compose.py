@@ -56,6 +56,8 @@ def ticket_source(settings: Settings, database: Database) -> Callable[[], Ticket
 
 
 def _jira_settings(settings: Settings) -> JiraSettings:
+    if not _listed(settings.jira_approved_statuses):
+        raise InvalidRequest("jira_approved_statuses names no status: then nothing could ever be approved")
     if settings.jira_url is None or settings.jira_email is None or settings.jira_token_file is None:
         raise InvalidRequest("tickets=jira needs jira_url, jira_email and jira_token_file")
     return JiraSettings(
@@ -64,7 +66,13 @@ def _jira_settings(settings: Settings) -> JiraSettings:
         token=_secret(settings.jira_token_file),
         dataset_field=settings.jira_dataset_field or "",
         approver_field=settings.jira_approver_field,
+        approved_statuses=tuple(_listed(settings.jira_approved_statuses)),
+        automations=frozenset(_listed(settings.jira_automations)),
     )
+
+
+def _listed(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
 
 
 def _secret(path: Path) -> str:

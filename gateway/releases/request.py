@@ -28,6 +28,7 @@ from gateway.releases.history import facts_digest, record_of_decision
 from gateway.releases.house import House
 from gateway.releases.repository import Releases
 from gateway.releases.states import Status
+from gateway.releases.ticket_comments import comment_decision
 from gateway.tickets import TicketProblem, snapshot, snapshot_digest
 from policies.decide import Decision, decide, select_policy, shadow_policies
 from policies.records import Record
@@ -101,6 +102,7 @@ def submit(house: House, verified: VerifiedRequest, *, now: datetime) -> Submiss
         made = _decide_in(work, verified, request, answer, now=now)
         submission = _write(house, work, verified, request, answer, made, now=now)
         work.commit()
+    comment_decision(house, release_id, now=now)
     return submission
 
 

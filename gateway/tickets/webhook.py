@@ -1,8 +1,8 @@
 """What a ticket system pushes: believed only as a hint to look again.
 
-Responsible for the signature of a webhook call and for the one thing that is read from it: which ticket changed. Everything
-else is fetched from the ticket system. Invariants: pure; an unsigned, wrongly signed, oversized or unreadable call names no
-ticket; signatures are compared in constant time.
+Responsible for the signature of a webhook call and for the one thing that is read from it: which ticket changed, under the key
+that it has and under those that it had before a move. Everything else is fetched from the ticket system. Invariants: pure; an
+unsigned, wrongly signed, oversized or unreadable call names no ticket; signatures are compared in constant time.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ import json
 
 from gateway.tickets.port import KEY
 
-__all__ = ["MAX_BODY", "changed_ticket", "is_authentic"]
+__all__ = ["MAX_BODY", "changed_tickets", "is_authentic"]
 
 MAX_BODY = 1024 * 1024
+MAX_KEYS = 8
 MIN_SECRET = 16
 PREFIX = "sha256="
 
@@ -39,11 +40,17 @@ def is_authentic(body: bytes, *, signature: str | None, secret: bytes) -> bool:
     return hmac.compare_digest(expected.encode(), signature[len(PREFIX) :].encode("utf-8", "replace"))
 
 
-def changed_ticket(body: bytes) -> str | None:
-    """The key of the ticket that changed, or None when the call does not name one."""
+def changed_tickets(body: bytes) -> tuple[str, ...]:
+    """The keys of the ticket that changed, the present one first; empty when the call does not name one.
+
+    A ticket that was moved has another key now: releases stand under the one that it had.
+    """
     try:
         document = json.loads(body)
-        key = document["issue"]["key"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
-    return key if isinstance(key, str) and KEY.match(key) else None
+        found = [document["issue"]["key"]]
+        items = (document.get("changelog") or {}).get("items") or []
+        found += [item.get("fromString") for item in items if item.get("field") == "Key"]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return ()
+    keys = [key for key in found if isinstance(key, str) and KEY.match(key)]
+    return tuple(dict.fromkeys(keys))[:MAX_KEYS]

@@ -30,6 +30,7 @@ from gateway.web import (
     api_releases,
     api_requests,
     api_review,
+    api_tickets,
     api_tokens,
     console,
 )
@@ -43,7 +44,7 @@ __all__ = ["create_app"]
 
 MAX_BODY = 64 << 20
 BLUEPRINTS = (
-    api_outside, api_requests, api_releases, api_review, api_tokens, api_catalogue, api_dp, api_compliance, api_audit, api_jobs,
+    api_outside, api_requests, api_releases, api_review, api_tokens, api_catalogue, api_dp, api_compliance, api_audit, api_jobs, api_tickets,
     console,
 )  # fmt: skip
 HTTP_CODES = {404: "not-found", 405: "method-not-allowed", 413: "payload-too-large", 415: "unsupported-media-type"}

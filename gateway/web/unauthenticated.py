@@ -22,6 +22,7 @@ from gateway.web.guard import house
 __all__ = ["add_noise", "flush_noise", "note_refused"]
 
 FLUSH_SECONDS = 60.0
+KINDS = {"/oauth/token": "access-token.refused", "/v1/tickets/webhook": "webhook.refused"}
 EXTENSION = "ticketgate.noise"
 LAST_FLUSH = "ticketgate.noise.flushed"
 
@@ -44,7 +45,7 @@ def note_refused(error: TicketgateError | str, reason: str | None = None) -> Non
         return
     slug = error if isinstance(error, str) else error.slug
     why = reason or (slug if isinstance(error, str) else reason_of(error))
-    kind = "access-token.refused" if request.path == "/oauth/token" else "call.unauthenticated"
+    kind = KINDS.get(request.path, "call.unauthenticated")
     with rooms.database.begin() as work:
         log = Log(work)
         address = log.address_pseudonym(network_of(request.remote_addr or ""), day=now)
