@@ -123,8 +123,9 @@ def cell_interval(field: Field) -> Interval:
     if isinstance(field, NumberField):
         return Interval(field.grid.starts, field.grid.ends())
     if isinstance(field, TimeField):
-        low = np.maximum(field.grid.starts * DAY, micros_of(field.low))
-        last = (field.grid.ends() + 1) * DAY - SECOND if field.has_hours else field.grid.ends() * DAY
+        first, last = field.spans()
+        low = np.maximum(first * DAY, micros_of(field.low))
+        last = (last + 1) * DAY - SECOND if field.has_hours else last * DAY
         high = np.minimum(last, micros_of(field.high) // 1_000_000 * 1_000_000)
         return Interval(low, np.maximum(low, high))
     raise GeneratorError("only numbers and times have intervals")

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import cast
 
 from generator.base import GeneratorError
-from generator.calendar import TimeField, day_of
+from generator.calendar import TimeField, day_of, groups_of
 from generator.constraints import CombinationField, copies
 from generator.encoding import CELLS, BooleanField, CategoryField, Field, NumberField
 from generator.grids import make_grid, step_of
@@ -22,6 +22,8 @@ from policies.card import Column, Constraint, DatasetCard
 
 __all__ = ["is_open", "learnt", "make_fields", "texts"]
 
+DAYS = 4096
+"""More days than these are cells of several days, unless parts group them."""
 Known = tuple[str, ...] | tuple[float, float] | tuple[datetime, datetime]
 
 
@@ -94,5 +96,7 @@ def make_field(name: str, column: Column, estimated: Known | None, *, cells: int
         grid = make_grid(low, high, step=step_of(column.decimals, whole=whole), cells=cells)
         return NumberField(name, grid, column.missing, whole)
     start, end = column.time_bounds() or cast("tuple[datetime, datetime]", estimated)
-    days = make_grid(float(day_of(start)), float(day_of(end)), step=1.0, cells=4096)
-    return TimeField(name, start, end, days, column.timezone, column.missing, column.type == "datetime")
+    days = make_grid(float(day_of(start)), float(day_of(end)), step=1.0, cells=1 << 20)
+    if days.size > DAYS and (column.parts is None or groups_of(days, column.parts) is None):
+        days = make_grid(float(day_of(start)), float(day_of(end)), step=1.0, cells=DAYS)
+    return TimeField(name, start, end, days, column.timezone, column.missing, column.type == "datetime", column.parts)

@@ -138,7 +138,7 @@ def _charge(account: Account, name: str, rho: Fraction, card: DatasetCard, field
 def _sizes(field: TimeField) -> dict[str, int]:
     days = field.grid.size + field.can_miss
     sizes = {"day": days, "block": -(-field.grid.size // BLOCK), "weekday": WEEK}
-    return sizes | ({"hour": HOURS, "weekday and hour": WEEK * HOURS} if field.has_hours else {})
+    return sizes | ({"hour": HOURS, "weekday and hour": WEEK * HOURS} if field.learns_hours else {})
 
 
 def _codes(rows: Rows, card: DatasetCard, field: TimeField) -> list[Integers]:
@@ -152,7 +152,7 @@ def _codes(rows: Rows, card: DatasetCard, field: TimeField) -> list[Integers]:
 def _cells(field: TimeField, codes: list[Integers]) -> dict[str, Integers]:
     """The cell of each row at each resolution; a missing time counts among the days alone and is -1 elsewhere."""
     found = {"block": codes[0] // BLOCK, "weekday": codes[1]}
-    if field.has_hours:
+    if field.learns_hours:
         found |= {"hour": codes[2], "weekday and hour": codes[1] * HOURS + codes[2]}
     missing = codes[0] >= field.grid.size
     return {"day": codes[0]} | {name: np.where(missing, -1, cells) for name, cells in found.items()}
@@ -165,14 +165,14 @@ def _noisy(counts: Integers, variance: Fraction, grain: int) -> _Noisy:
 
 def _profile(found: Mapping[str, _Noisy], field: TimeField, rows: float) -> Rhythm:
     day = found["day"]
-    body, season = field.grid.size, weekdays(field)
+    body, season = field.grid.size, field.weekdays()
     block = np.arange(body) // BLOCK
     pooled = _pooled(_pooled(day.counts[:body], day.sigma, block, found["block"]), day.sigma, season, found["weekday"])
     clean = clean_days(pooled, sigma=day.sigma, weekday=season, rows=rows)
     missing = np.maximum(day.counts[body:], 0.0)
     held = max(float(pooled.sum()), 1.0)
     days = np.append(_shares(clean) * held, missing)
-    if not field.has_hours:
+    if not field.learns_hours:
         return Rhythm(days / days.sum(), None)
     week = _week(np.asarray(np.bincount(season, _shares(clean), WEEK), float), found["hour"], found["weekday and hour"])
     shares = days / days.sum()
@@ -281,8 +281,3 @@ def _mixed(parts: list[tuple[Rhythm, float]]) -> Rhythm:
     days = sum((part.days * share for (part, _), share in zip(parts, shares, strict=True)), np.zeros_like(parts[0][0].days))
     weeks = [part.week * share for (part, _), share in zip(parts, shares, strict=True) if part.week is not None]
     return Rhythm(_shares(days), _shares(np.sum(weeks, axis=0)) if weeks else None)
-
-
-def weekdays(field: TimeField) -> Integers:
-    """The weekday of each cell of a daily grid, Monday being 0."""
-    return np.asarray(field.variables[0].season, np.int64)[: field.grid.size]
