@@ -4,23 +4,20 @@
 Invariants:
     - The published log is checked before anything is served.
     - The caller's address is the last hop's word (`X-Forwarded-For`, one entry); without a proxy in front, do not use this.
-    - What was counted of strangers' noise is written when the process ends.
+    - What was counted of strangers' noise, and the downloads that are cut off, are written when the process ends.
 """
 
 from __future__ import annotations
 
 import atexit
-from typing import Any
 
 from flask import Flask
-from werkzeug.middleware.proxy_fix import ProxyFix
 
 from gateway.cli.compose import open_house
 from gateway.releases.origin import check_log
 from gateway.settings import Settings
 from gateway.telemetry import configure_logs
-from gateway.web import create_app
-from gateway.web.unauthenticated import flush_noise
+from gateway.web import create_app, end_app
 
 __all__ = ["create"]
 
@@ -32,11 +29,10 @@ def create() -> Flask:
         InvalidRequest: the gateway was not initialised.
         VerificationFailed: the database does not continue the published log.
     """
-    settings = Settings()
+    settings = Settings().model_copy(update={"proxies": 1})
     configure_logs(level=settings.log_level)
     house = open_house(settings, with_queue=True)
     check_log(house)
-    app: Any = create_app(house)
-    app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1)
-    atexit.register(flush_noise, app, everything=True)
-    return app  # type: ignore[no-any-return]  # the application is a Flask
+    app: Flask = create_app(house)
+    atexit.register(end_app, app)
+    return app

@@ -26,6 +26,7 @@ class Settings(BaseSettings):
     issuer: str | None = Field(default=None, description="Issuer URL, also `aud` of requests; default is the local address.")
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8080, ge=1, le=65535, description="Port to listen on.")
+    proxies: int = Field(default=0, ge=0, le=4, description="Proxies in front of `serve` whose X-Forwarded-For is believed.")
     artifacts: str | None = Field(default=None, description="Artifact store: a folder or s3://bucket/prefix.")
     s3_endpoint: str | None = Field(default=None, description="Endpoint of an S3 server other than AWS.")
     s3_encryption: Literal["none", "aws:kms", "AES256"] = Field(

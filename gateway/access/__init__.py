@@ -24,7 +24,15 @@ from gateway.access.requests import ReleaseClaims, VerifiedRequest, verify_relea
 from gateway.access.resealing import older_seals, reseal_keys
 from gateway.access.revocations import RevocationFacts, Revocations
 from gateway.access.scopes import ACCESS, ROLES, SCOPES, Access, scopes_of
-from gateway.access.sealing import FileSealing, KmsSealing, PassphraseSealing, Sealing, replace_secrets, sealing_from_file
+from gateway.access.sealing import (
+    FileSealing,
+    KmsSealing,
+    NoSealing,
+    PassphraseSealing,
+    Sealing,
+    replace_secrets,
+    sealing_from_file,
+)
 from gateway.access.signing import client_assertion, dpop_proof, new_jti, sign_request
 from gateway.access.token_calls import introspect, revoke
 from gateway.access.token_endpoint import TokenDenied, TokenGranted, answer_token_request, server_metadata
@@ -32,6 +40,7 @@ from gateway.access.token_endpoint import TokenDenied, TokenGranted, answer_toke
 __all__ = [
     "ACCESS", "JWKS_MAX_AGE", "LIMITS", "ROLES", "SCOPES", "Access", "AccessFacts", "DownloadFacts", "Downloads", "FileSealing",
     "FirstUse", "GatewayKey", "GatewayKeys", "IssuedToken", "KeyEvent", "KeyFacts", "KmsSealing", "KnownToken", "Lifetime",
+    "NoSealing",
     "PassphraseSealing", "Principal", "Principals", "PrivateKey", "ProofContext", "PublicKey", "RateLimit", "RegisteredKey",
     "ReleaseClaims", "ReleaseTokens", "Repeated", "ReplayGuard", "RevocationFacts", "Revocations", "Sealing", "Signer",
     "TokenDenied", "TokenFacts", "TokenGranted", "TokenSubject", "VerifiedRequest", "address_key", "answer_token_request",

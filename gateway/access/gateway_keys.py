@@ -34,6 +34,8 @@ PURPOSES: Final[tuple[Purpose, ...]] = get_args(Purpose)
 SIGNS_FOR: Final[Mapping[Purpose, timedelta | None]] = {"token": timedelta(days=90), "manifest": None, "log": None}
 OVERLAP: Final = timedelta(days=1)
 JWKS_MAX_AGE: Final = timedelta(minutes=5)
+PUBLIC: Final = tuple(column for column in table.c if column.name != "sealed")
+"""What a process without the passphrase may read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +183,7 @@ class GatewayKeys:
     def token_key(self, kid: str, now: datetime) -> PublicKey | None:
         """The key that a token of ours may be verified with: the port of the verifiers."""
         where = (table.c.kid == kid, table.c.purpose == "token")
-        row = self._work.execute(select(table).where(*where)).first()
+        row = self._work.execute(select(*PUBLIC).where(*where)).first()
         key = None if row is None else _key(row)
         return key.public if key is not None and key.verifies(now) else None
 
@@ -191,14 +193,14 @@ class GatewayKeys:
         Raises:
             NotFound: there is none of that name.
         """
-        row = self._work.execute(select(table).where(table.c.kid == kid)).first()
+        row = self._work.execute(select(*PUBLIC).where(table.c.kid == kid)).first()
         if row is None:
             raise NotFound("the gateway has no key of this name")
         return _key(row)
 
     def list(self) -> tuple[GatewayKey, ...]:
         """All keys, oldest first, destroyed ones too."""
-        rows = self._work.execute(select(table).order_by(table.c.created_at, table.c.purpose, table.c.kid)).all()
+        rows = self._work.execute(select(*PUBLIC).order_by(table.c.created_at, table.c.purpose, table.c.kid)).all()
         return tuple(_key(row) for row in rows)
 
     def log_origin(self) -> str:

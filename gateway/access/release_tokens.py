@@ -196,6 +196,16 @@ class ReleaseTokens:
             downloads_left=max(0, row.max_downloads - self._used(subject)),
         )
 
+    def still_stands(self, facts: TokenFacts, *, now: datetime) -> bool:
+        """Whether a token that was checked a while ago is revoked by nothing since, its principal and key still in use.
+
+        Its own time may run out meanwhile: a transfer that it began is brought to its end.
+        """
+        row = self._work.execute(select(table).where(table.c.jti == facts.jti)).first()
+        registered = Principals(self._work).key_of(facts.subject.key_thumbprint)
+        is_usable = registered is not None and registered.is_usable(now)
+        return row is not None and is_usable and not Revocations(self._work).bite_row(row)
+
     def recognise(self, raw: str, *, keys: GatewayKeys, now: datetime) -> KnownToken | None:
         """The token that somebody presents, by itself or by its id, whatever has become of it since."""
         jti = raw

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from gateway.errors import InvalidRequest, Unavailable, VerificationFailed
 
-__all__ = ["FileSealing", "KmsSealing", "PassphraseSealing", "Sealing", "replace_secrets", "sealing_from_file"]
+__all__ = ["FileSealing", "KmsSealing", "NoSealing", "PassphraseSealing", "Sealing", "replace_secrets", "sealing_from_file"]
 
 SCRYPT, KMS = b"\x01", b"\x02"
 SALT, NONCE, KEY = 16, 12, 32
@@ -108,6 +108,20 @@ class KmsSealing:
         if sealed[:1] != KMS:
             raise VerificationFailed("a sealed key was not sealed by the key management service")
         return self.unwrap(sealed[1:], context)
+
+
+class NoSealing:
+    """The sealing of a process that signs nothing and opens no private key."""
+
+    def seal(self, secret: bytes, *, context: Mapping[str, str]) -> bytes:
+        """Refuse."""
+        del secret, context
+        raise Unavailable("this process has no passphrase: it signs nothing")
+
+    def open(self, sealed: bytes, *, context: Mapping[str, str]) -> bytes:
+        """Refuse."""
+        del sealed, context
+        raise Unavailable("this process has no passphrase: it signs nothing")
 
 
 class FileSealing:

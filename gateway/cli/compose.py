@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from gateway.access import KmsSealing, Sealing, sealing_from_file
+from gateway.access import KmsSealing, NoSealing, Sealing, sealing_from_file
 from gateway.db import Database
 from gateway.errors import InvalidRequest, Unavailable
 from gateway.releases import Enqueue, House
@@ -22,14 +22,22 @@ from gateway.tickets import FileRegistry, Jira, JiraSettings, TicketSource
 __all__ = ["open_house", "queue_of", "require_home", "sealing_of", "ticket_source"]
 
 
-def require_home(settings: Settings) -> None:
+def require_home(settings: Settings, *, signs: bool = True) -> None:
     """Say what to do when the home was never initialised.
+
+    Args:
+        settings: Of this process.
+        signs: Whether the process opens private keys; one that does not needs no passphrase.
 
     Raises:
         InvalidRequest: there is no database or no key file.
     """
     has_database = settings.database is not None or (settings.home / "ticketgate.db").exists()
-    has_keys = settings.keys_folder.exists() or settings.kms_key or (settings.master_key_file and settings.passphrase_file)
+    has_keys = (
+        settings.keys_folder.exists()
+        or settings.kms_key
+        or (settings.master_key_file and (settings.passphrase_file or not signs))
+    )
     if not has_database or not has_keys:
         raise InvalidRequest(
             f"there is no gateway under {settings.home}", unlock=("run `ticketgate init`, or set TICKETGATE_HOME",)
@@ -91,21 +99,22 @@ def queue_of(database: Database) -> Enqueue:
     return DbosQueue(database)
 
 
-def open_house(settings: Settings, *, with_queue: bool = False) -> House:
+def open_house(settings: Settings, *, with_queue: bool = False, signs: bool = True) -> House:
     """The house of a process.
 
     Args:
         settings: Of this process.
         with_queue: Whether it takes requests and so enqueues jobs.
+        signs: Whether it opens private keys; the process that only sends downloads does not.
     """
-    require_home(settings)
+    require_home(settings, signs=signs)
     database = Database(settings.database_url)
     return House(
         settings=settings,
         database=database,
         store=store_of(settings),
         wrapper=key_of(settings),
-        sealing=sealing_of(settings),
+        sealing=sealing_of(settings) if signs else NoSealing(),
         tickets=ticket_source(settings, database),
         enqueue=queue_of(database) if with_queue else nothing_enqueued,
     )

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from typing import Any
+from typing import Any, Literal
 
 import click
 import httpx
@@ -23,6 +23,8 @@ from gateway.telemetry import configure_logs
 __all__ = ["serve", "up", "worker"]
 
 READY_SECONDS = 60.0
+CONNECTIONS = 1000
+Role = Literal["all", "downloads"]
 UNSPECIFIED = ("", "::", ".".join("0000"))
 """Addresses that listen everywhere; a probe asks the local one."""
 
@@ -41,26 +43,30 @@ def settings_with(port: int | None, host: str | None) -> Settings:
 @click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on.")
 @click.option("--host", help="Address to listen on.")
 @click.option("--threads", type=click.IntRange(1, 256), default=16, show_default=True)
-def serve(*, port: int | None, host: str | None, threads: int) -> None:
-    """Serve HTTP (waitress); production puts gunicorn in front, see deploy/."""
+@click.option(
+    "--role", type=click.Choice(["all", "downloads"]), default="all", show_default=True,
+    help="downloads: the bytes of released artifacts and nothing else; signs nothing, needs no passphrase.",
+)  # fmt: skip
+def serve(*, port: int | None, host: str | None, threads: int, role: Role) -> None:
+    """Serve HTTP (waitress); production puts gunicorn in front of the API, see deploy/."""
     import waitress
 
-    from gateway.web import create_app
-    from gateway.web.unauthenticated import flush_noise
+    from gateway.web import create_app, end_app
 
     settings = settings_with(port, host)
     configure_logs(level=settings.log_level)
-    house = open_house(settings, with_queue=True)
+    is_whole = role == "all"
+    house = open_house(settings, with_queue=is_whole, signs=is_whole)
     check_log(house)
-    app = create_app(house)
+    app = create_app(house, role=role)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         waitress.serve(
             app, host=settings.host, port=settings.port, threads=threads, ident="ticketgate", _quiet=True,
-            channel_request_lookahead=1,
+            channel_request_lookahead=1, connection_limit=CONNECTIONS, asyncore_use_poll=True,
         )  # fmt: skip
     finally:
-        flush_noise(app, everything=True)
+        end_app(app)
 
 
 @click.command()

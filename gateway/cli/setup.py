@@ -15,6 +15,7 @@ from gateway.audit import Log
 from gateway.cli.compose import open_house, sealing_of
 from gateway.cli.output import Refused, emit, json_option
 from gateway.db import Database, upgrade_schema
+from gateway.db.grants import grant_downloads
 from gateway.errors import EXIT_UNAVAILABLE, TicketgateError
 from gateway.releases import House
 from gateway.releases.data_keys import wrapped_by
@@ -175,3 +176,15 @@ def upgrade(*, as_json: bool) -> None:
         Log(work).append("gateway.migrated", at=utc_now(), data={"revision": revision})
         work.commit()
     emit({"revision": revision}, f"The database is at revision {revision}.", as_json=as_json)
+
+
+@db.command("grant-downloads")
+@click.argument("role")
+@json_option
+def grant(*, role: str, as_json: bool) -> None:
+    """Give a PostgreSQL role what `serve --role downloads` needs, and no more; run it as the owner, after each upgrade."""
+    database = Database(Settings().database_url)
+    with database.begin() as work:
+        statements = grant_downloads(work, role)
+        work.commit()
+    emit({"role": role, "statements": statements}, "\n".join(statements), as_json=as_json)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.releases.download import Transfer, finish_transfer, open_transfer
+from gateway.releases.download import Transfer, finish_transfer, open_transfer, still_stands
 from gateway.releases.end import cancel, expire_due, withdraw
 from gateway.releases.handover import issue_token, requester_artifacts
 from gateway.releases.house import Enqueue, House
@@ -13,5 +13,5 @@ from gateway.releases.trace import trace
 
 __all__ = [
     "FINAL", "MOVES", "Enqueue", "House", "Release", "Releases", "Status", "Submission", "Transfer", "cancel", "expire_due",
-    "finish_transfer", "issue_token", "open_transfer", "requester_artifacts", "submit", "trace", "withdraw",
+    "finish_transfer", "issue_token", "open_transfer", "requester_artifacts", "still_stands", "submit", "trace", "withdraw",
 ]  # fmt: skip

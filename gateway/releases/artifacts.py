@@ -10,7 +10,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -27,7 +27,7 @@ from gateway.releases.bundle import sha256_hex
 from gateway.releases.data_keys import artifact_subject, bound_to, destroy_keys, open_key, proof_subject, secret_of
 from gateway.releases.house import House
 from gateway.releases.states import Status
-from gateway.storage import ArtifactExists, artifact_name, encrypt, open_artifact
+from gateway.storage import ArtifactExists, DecryptingReader, artifact_name, encrypt, open_artifact
 
 __all__ = ["Artifact", "Artifacts", "Sealer", "destroy_keys", "make_sealer", "seal_proof", "secret_of"]
 
@@ -106,19 +106,18 @@ class Artifacts:
             location for location, status in self._work.execute(rows) if status not in DESTROYED or location.startswith(PROOFS)
         }
 
-    def open(self, house: House, found: Artifact, *, start: int = 0, length: int | None = None) -> Iterator[bytes]:
-        """Decrypt a range of an artifact, block by block.
+    def reader(self, house: House, found: Artifact) -> DecryptingReader:
+        """An artifact as a seekable file of verified plaintext.
 
         Raises:
             NotFound: its key was destroyed.
             VerificationFailed: the stored bytes are not those that were written.
         """
-        key = _key_for(self._work, house, found.location)
-        return open_artifact(house.store, found.location, data_key=key).blocks(start, length)
+        return open_artifact(house.store, found.location, data_key=_key_for(self._work, house, found.location))
 
     def read(self, house: House, found: Artifact) -> bytes:
         """A whole small artifact."""
-        return b"".join(self.open(house, found))
+        return b"".join(self.reader(house, found).blocks())
 
 
 def _of(row: Mapping[str, Any]) -> Artifact:

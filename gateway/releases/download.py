@@ -9,7 +9,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import io
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -27,7 +27,7 @@ from gateway.releases.request import fetch_ticket, ticket_json
 from gateway.releases.states import Status
 from gateway.tickets import from_snapshot
 
-__all__ = ["Transfer", "finish_transfer", "open_transfer"]
+__all__ = ["Transfer", "finish_transfer", "open_transfer", "still_stands"]
 
 DATA = ("data.parquet", "data.csv")
 
@@ -38,7 +38,7 @@ class Transfer:
 
     Attributes:
         start, length: The range to send, in bytes of the plain artifact.
-        chunks: Decrypted bytes; reading them may raise `VerificationFailed`.
+        reader: The whole plain artifact as a seekable file; reading it may raise `VerificationFailed`.
     """
 
     release: Release
@@ -47,7 +47,7 @@ class Transfer:
     download: DownloadFacts
     start: int
     length: int
-    chunks: Iterator[bytes]
+    reader: io.RawIOBase | io.BytesIO
     started_at: datetime
 
 
@@ -110,7 +110,7 @@ def _open(
         data={"download": download.id, "artifact": name, "sha256": artifact.sha256, "start": start, "length": length,
               "is_new": download.is_new},
     )  # fmt: skip
-    chunks = _bytes_of(house, work, release, artifact, start, length)
+    reader = _reader_of(house, work, release, artifact)
     return Transfer(
         release=release,
         artifact=artifact,
@@ -118,16 +118,15 @@ def _open(
         download=download,
         start=start,
         length=length,
-        chunks=chunks,
+        reader=reader,
         started_at=now,
     )
 
 
-def _bytes_of(house: House, work: Work, release: Release, artifact: Artifact, start: int, length: int) -> Iterator[bytes]:
+def _reader_of(house: House, work: Work, release: Release, artifact: Artifact) -> io.RawIOBase | io.BytesIO:
     if artifact.location:
-        return Artifacts(work).open(house, artifact, start=start, length=length)
-    text = tlog_proof(work, release.released_event_id or "") or ""
-    return iter((text.encode()[start : start + length],))
+        return Artifacts(work).reader(house, artifact)
+    return io.BytesIO((tlog_proof(work, release.released_event_id or "") or "").encode())
 
 
 def _resolve(byte_range: tuple[int | None, int | None] | None, size: int) -> tuple[int, int]:
@@ -177,6 +176,14 @@ def _note_refused(house: House, release_id: str, name: str, refused: TokenRefuse
         about = {"release": release_id[:64]} if found is None else subjects_of(found)
         Log(work).append("download.refused", at=now, **about, data={"artifact": name[:128], "reason": reason_of(refused)})
         work.commit()
+
+
+def still_stands(house: House, transfer: Transfer, *, now: datetime) -> bool:
+    """Whether a transfer that is under way may go on: nothing that its token depends on was revoked, withdrawn or disabled."""
+    with house.database.read() as work:
+        release = Releases(work).find(transfer.release.id)
+        is_open = release is not None and release.status is Status.RELEASED
+        return is_open and ReleaseTokens(work, issuer=house.issuer).still_stands(transfer.token, now=now)
 
 
 def finish_transfer(house: House, transfer: Transfer, *, sent: int, outcome: str, now: datetime) -> None:

@@ -121,8 +121,14 @@ class LocalStore:
         if path.parent.is_dir():
             _sync(path.parent)
 
-    def check(self) -> None:
-        """Write and remove a probe."""
+    def check(self, *, writes: bool = True) -> None:
+        """Write and remove a probe; or look whether the folder can be listed."""
+        if not writes:
+            try:
+                next(self._root.iterdir(), None)
+            except OSError as error:
+                raise StoreUnavailable(f"the artifact folder cannot be read: {error.strerror}") from error
+            return
         probe = self._incoming / secrets.token_hex(16)
         try:
             self._write(probe, [b"probe"])

@@ -241,8 +241,9 @@ class S3Store:
             for key in (self._key(name), self._claim(self._key(name))):
                 self.client.delete_object(Bucket=self.bucket, Key=key)
 
-    def check(self) -> None:
-        """Ask for one name."""
+    def check(self, *, writes: bool = True) -> None:
+        """Ask for one name; a write is not tried, it would have to be removed again."""
+        del writes
         with _spoken("to list artifacts"):
             self.client.list_objects_v2(Bucket=self.bucket, Prefix=self.prefix, MaxKeys=1)
 

@@ -89,8 +89,11 @@ class ArtifactStore(Protocol):
         """Remove a name; nothing happens when it is not there."""
         ...
 
-    def check(self) -> None:
+    def check(self, *, writes: bool = True) -> None:
         """Find out whether the store answers.
+
+        Args:
+            writes: Whether the process writes artifacts; one that only reads may have the store mounted read-only.
 
         Raises:
             StoreUnavailable: it does not.

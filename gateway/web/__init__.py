@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from gateway.web.app import create_app
+from gateway.web.app import Role, create_app, end_app
 
-__all__ = ["create_app"]
+__all__ = ["Role", "create_app", "end_app"]

@@ -37,18 +37,19 @@ class TraceQuery(BaseModel):
     dataset: str | None = Field(default=None, max_length=64)
     token: str | None = Field(default=None, max_length=64)
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-fA-F]{64}$")
+    after: str | None = Field(default=None, max_length=64, description="`next` of the answer before, to go on.")
 
 
 @api.get("/trace")
 @declares("compliance:read", audit=WITHIN)
 def ask(query: TraceQuery) -> Response:
-    """The whole story of every release that a ticket, release, principal, dataset, token or digest leads to."""
+    """The whole story of every release that a ticket, release, principal, dataset, token or digest leads to, 50 an answer."""
     asked = [(by, getattr(query, by)) for by in QUESTIONS if getattr(query, by) is not None]
     if len(asked) != 1:
         raise InvalidRequest(f"name exactly one of {', '.join(QUESTIONS)}")
     by, value = asked[0]
     with house().database.begin() as work:
-        answer = trace(work, by=by, value=value)
+        answer = trace(work, by=by, value=value, after=query.after)
         data = {"by": by, "found": [story["release_id"] for story in answer["releases"]]}
         Log(work).append("trace.read", at=utc_now(), actor=caller().principal.name, data=data)
         work.commit()

@@ -1,4 +1,4 @@
-"""What lies outside /v1: keys, metadata, health, metrics, the interface's own description, problem pages."""
+"""What lies outside /v1: keys, metadata, the interface's own description, problem pages."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from http import HTTPStatus
 from flask import Response, current_app, json, jsonify
 from flask_openapi3 import APIBlueprint, Tag
 from markupsafe import escape
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Field
 
 from gateway.access import GatewayKeys, server_metadata
 from gateway.access.gateway_keys import JWKS_MAX_AGE
-from gateway.errors import NotFound, Unavailable
+from gateway.errors import NotFound
 from gateway.telemetry import utc_now
 from gateway.web.guard import declares, house
 from gateway.web.problems import CODES
@@ -43,33 +42,6 @@ def metadata() -> Response:
     response = jsonify(server_metadata(house().issuer))
     response.headers["Cache-Control"] = "public, max-age=300"
     return response
-
-
-@api.get("/healthz")
-@declares("public", audit=None)
-def healthz() -> Response:
-    """Whether the process lives."""
-    return jsonify({"status": "ok"})
-
-
-@api.get("/readyz")
-@declares("public", audit=None)
-def readyz() -> Response:
-    """Whether database and store answer."""
-    rooms = house()
-    rooms.database.ping()
-    rooms.store.check()
-    with rooms.database.read() as work:
-        if not GatewayKeys(work, rooms.sealing).list():
-            raise Unavailable("the gateway has no keys yet: run ticketgate init")
-    return jsonify({"status": "ready"})
-
-
-@api.get("/metrics")
-@declares("public", audit=None)
-def metrics() -> Response:
-    """Counters of this process for Prometheus."""
-    return Response(generate_latest(), content_type=CONTENT_TYPE_LATEST)
 
 
 @api.get("/openapi.json")

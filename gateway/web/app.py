@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import secrets
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from flask import Flask, Response, current_app, g, request
 from flask_openapi3 import Info, OpenAPI
 from werkzeug.exceptions import HTTPException
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from gateway.audit import Log
 from gateway.errors import NotAuthenticated, NotAuthorised, NotRecorded, TicketgateError, TooManyRequests, status_of
@@ -24,7 +25,9 @@ from gateway.web import (
     api_audit,
     api_catalogue,
     api_compliance,
+    api_download,
     api_dp,
+    api_health,
     api_jobs,
     api_outside,
     api_releases,
@@ -38,33 +41,42 @@ from gateway.web.guard import declaration_of, house
 from gateway.web.identity import authenticate
 from gateway.web.limits import add_limits
 from gateway.web.problems import problem_of, problem_response
+from gateway.web.sending import Desk
 from gateway.web.unauthenticated import add_noise, flush_noise, note_refused
 
-__all__ = ["create_app"]
+__all__ = ["Role", "create_app", "end_app"]
 
 MAX_BODY = 64 << 20
+Role = Literal["all", "downloads"]
+DOWNLOADS = (api_health, api_download)
 BLUEPRINTS = (
-    api_outside, api_requests, api_releases, api_review, api_tokens, api_catalogue, api_dp, api_compliance, api_audit, api_jobs, api_tickets,
-    console,
+    api_outside, *DOWNLOADS, api_requests, api_releases, api_review, api_tokens, api_catalogue, api_dp, api_compliance,
+    api_audit, api_jobs, api_tickets, console,
 )  # fmt: skip
 HTTP_CODES = {404: "not-found", 405: "method-not-allowed", 413: "payload-too-large", 415: "unsupported-media-type"}
 
 
-def create_app(rooms: House, *, with_limits: bool = True) -> OpenAPI:
+def create_app(rooms: House, *, with_limits: bool = True, role: Role = "all") -> OpenAPI:
     """Make the application that serves a house.
 
     Args:
         rooms: The house.
         with_limits: Whether calls are counted and throttled.
+        role: `downloads` has the one route over which data leaves, and what probes ask; it signs nothing.
     """
     info = Info(title="Ticketgate", version="1", description="Governed release of synthetic data.")
     app = OpenAPI("gateway.web", info=info, doc_ui=False, validation_error_callback=_invalid)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the provider's own attribute
+    app.config["WRITES_ARTIFACTS"] = role == "all"
     app.extensions["ticketgate"] = rooms
-    for module in BLUEPRINTS:
+    app.extensions[api_download.DESK] = Desk(rooms)
+    for module in BLUEPRINTS if role == "all" else DOWNLOADS:
         app.register_api(module.api)
     app.before_request(_name_the_call)
+    if rooms.settings.proxies:
+        hops = rooms.settings.proxies
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops)  # type: ignore[method-assign]  # Flask's documented way
     if with_limits:
         add_limits(app, rooms)
     app.before_request(_guard)
@@ -75,6 +87,12 @@ def create_app(rooms: House, *, with_limits: bool = True) -> OpenAPI:
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(Exception, _unforeseen)
     return app
+
+
+def end_app(app: Flask) -> None:
+    """Before the process ends: record the downloads that it cuts off, and what was counted of strangers."""
+    app.extensions[api_download.DESK].close()
+    flush_noise(app, everything=True)
 
 
 def _name_the_call() -> None:

@@ -76,6 +76,39 @@ def test_no_role_runs_as_root_or_writes_to_its_image(role: str) -> None:
     assert "USER 10001:10001" in (DEPLOY / "Dockerfile").read_text("utf-8")
 
 
+def test_the_downloads_role_has_no_passphrase_and_a_database_role_of_its_own() -> None:
+    service, pod = SERVICES["downloads"], manifest("downloads")["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    for command in (service["command"], container["command"]):
+        assert command[:4] == ["ticketgate", "serve", "--role", "downloads"]
+    assert set(service["secrets"]) == {"master_key", "downloads_passfile"}
+    assert "TICKETGATE_PASSPHRASE_FILE" not in service["environment"]
+    given = {item["name"]: item["value"] for item in container["env"]}
+    for url in (service["environment"]["TICKETGATE_DATABASE"], given["TICKETGATE_DATABASE"]):
+        assert "//ticketgate_downloads@" in url
+    for hops in (service["environment"]["TICKETGATE_PROXIES"], given["TICKETGATE_PROXIES"]):
+        assert hops == "1"
+    assert [volume["secret"] for volume in pod["volumes"] if "secret" in volume] == [{"secretName": "ticketgate-downloads"}]
+    assert all(volume.endswith(":ro") for volume in service["volumes"])
+    web = manifest("web")["spec"]["template"]["spec"]
+    assert pod["serviceAccountName"] != web["serviceAccountName"]
+
+
+@pytest.mark.parametrize("role", ["web", "downloads", "worker"])
+def test_every_container_has_limits_probes_and_no_privilege(role: str) -> None:
+    pod = manifest(role)["spec"]["template"]["spec"]
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    for container in pod["containers"]:
+        assert set(container["resources"]) == {"requests", "limits"}
+        assert "memory" in container["resources"]["limits"]
+        assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+        assert not any("valueFrom" in item for item in container.get("env", ()))
+        assert role == "worker" or {"readinessProbe", "livenessProbe"} <= set(container)
+        mounted = {mount["name"] for mount in container["volumeMounts"]}
+        assert mounted <= {volume["name"] for volume in pod["volumes"]}
+
+
 def test_secrets_are_files_and_never_values() -> None:
     for path in (DEPLOY / "compose.yaml", *MANIFESTS):
         text = path.read_text("utf-8")
