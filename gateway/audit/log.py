@@ -9,7 +9,7 @@ Invariants:
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypedDict, Unpack
 
@@ -141,6 +141,13 @@ class Log:
     def of_release(self, release: str) -> list[Entry]:
         """The whole story of a release, in the order of time."""
         return self._fetch(select(audit_event).where(audit_event.c.release == release).order_by(audit_event.c.id))
+
+    def of_releases(self, releases: Sequence[str]) -> dict[str, list[Entry]]:
+        """The whole stories of some releases, each in the order of time, by release."""
+        found: dict[str, list[Entry]] = {}
+        for entry in self._fetch(select(audit_event).where(audit_event.c.release.in_(releases)).order_by(audit_event.c.id)):
+            found.setdefault(str(entry.subjects.release), []).append(entry)
+        return found
 
     def pseudonym_of(self, value: str, *, scope: str | None = None) -> str | None:
         """The pseudonym under which a known person stands in the log; None when unknown or erased."""

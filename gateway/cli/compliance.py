@@ -31,8 +31,9 @@ __all__ = ["compliance_report", "evidence", "model_card", "narrative", "trace", 
 @click.option("--token", help="A token's id (jti), never the token.")
 @click.option("--sha256", help="Of an artifact, manifest, report card or signed request.")
 @click.option("--file", "file", type=click.Path(path_type=Path, dir_okay=False), help="A leaked file: which release is it from?")
+@click.option("--after", help="Go on behind this release: `next` of the answer before.")
 @json_option
-def trace(*, file: Path | None, as_json: bool, **questions: str | None) -> None:
+def trace(*, file: Path | None, after: str | None, as_json: bool, **questions: str | None) -> None:
     """The whole story behind a ticket, release, principal, dataset, token, digest or leaked file."""
     asked = [(by, value) for by, value in questions.items() if value is not None]
     if len(asked) + (file is not None) != 1:
@@ -43,11 +44,14 @@ def trace(*, file: Path | None, as_json: bool, **questions: str | None) -> None:
         return
     by, value = asked[0]
     with house.database.begin() as work:
-        answer = find_trace(work, by=by, value=value)
+        answer = find_trace(work, by=by, value=value, after=after)
         data = {"by": by, "found": [story["release_id"] for story in answer["releases"]]}
         Log(work).append("trace.read", at=utc_now(), actor=operator(), data=data)
         work.commit()
-    emit(answer, "\n\n".join(map(_told, answer["releases"])) or f"No release leads back to {by} {value}.", as_json=as_json)
+    text = "\n\n".join(map(_told, answer["releases"])) or f"No release leads back to {by} {value}."
+    if answer["next"] is not None:
+        text += f"\n\nThere are {answer['total']} in all; go on with --after {answer['next']}."
+    emit(answer, text, as_json=as_json)
 
 
 def _trace_file(house: House, file: Path, *, as_json: bool) -> None:
