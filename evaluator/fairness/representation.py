@@ -4,7 +4,10 @@ Responsible for `fairness.representation.<column>.ratio` and the worst over prot
 share in synthetic over the share in train or its inverse. 1 is equal presence, 0.8 is a group that lost (or won) a fifth, which
 is the four-fifths rule in both directions; 0 is a group that vanished.
 
-Invariants: the interval holds for all groups at once (Katz's logarithm of a ratio, Bonferroni).
+Invariants:
+    - The interval holds for all groups at once (Katz's logarithm of a ratio, Bonferroni).
+    - The group that is named is the one that surely changed most, so that chance in a small group does not hide a real loss.
+    - A group counts with 20 privacy units of train; "(others)" may have fewer, and is then nobody's business.
 """
 
 from __future__ import annotations
@@ -12,8 +15,10 @@ from __future__ import annotations
 import math
 from typing import Final
 
+import numpy as np
 from scipy.special import ndtri
 
+from evaluator.utility.coverage import RARE_UNITS
 from evaluator.utility.groups import groups_of
 from evaluator.utility.intervals import CONFIDENCE
 from evaluator.utility.names import segment
@@ -45,9 +50,13 @@ def measure(tables: Tables) -> dict[str, MetricResult]:
 def _ratio(tables: Tables, name: str) -> MetricResult:
     groups = groups_of(tables, name)
     counts = {side: groups.count(side) for side in ("train", "synthetic")}
-    present = [index for index in range(len(groups.labels)) if counts["train"][index]]
+    units = tables.blocks("train")
+    present = [
+        index for index in range(len(groups.labels)) if len(np.unique(units[groups.members["train"] == index])) >= RARE_UNITS
+    ]
     if not present:
-        return MetricResult.not_applicable(direction="higher", method=METHOD, why="train holds no value in this column")
+        why = f"no group of this column has {RARE_UNITS} privacy units in train"
+        return MetricResult.not_applicable(direction="higher", method=METHOD, why=why)
     total = {side: float(max(int(count.sum()), 1)) for side, count in counts.items()}
     z = float(-ndtri((1 - CONFIDENCE) / 2 / len(present)))
     found: dict[str, tuple[float, float, float]] = {}
@@ -61,10 +70,11 @@ def _ratio(tables: Tables, name: str) -> MetricResult:
             + (1 / max(synthetic, HALF) - 1 / total["synthetic"]) / scale["synthetic"]
         )
         ratio = (synthetic / total["synthetic"]) / (train / total["train"])
-        found[groups.labels[index]] = _folded(ratio, z * error)
-    worst = min(found, key=lambda label: (found[label][0], label))
+        most = -math.log((1 - CONFIDENCE) / 2 / len(present)) / (train / total["train"] * tables.effective["synthetic"])
+        found[groups.labels[index]] = _folded(ratio, z * error) if ratio > 0 else (0.0, 0.0, min(1.0, most))
+    worst = min(found, key=lambda label: (found[label][2], found[label][0], label))
     value = found[worst][0]
-    low, high = min(item[1] for item in found.values()), min(item[2] for item in found.values())
+    low, high = min(item[1] for item in found.values()), found[worst][2]
     return MetricResult(
         value=value,
         interval=(min(low, value), max(high, value)),
@@ -77,8 +87,6 @@ def _ratio(tables: Tables, name: str) -> MetricResult:
 
 
 def _folded(ratio: float, reach: float) -> tuple[float, float, float]:
-    """min(ratio, 1/ratio) with its interval; `reach` is the half-width of the ratio's logarithm."""
-    if ratio <= 0:
-        return 0.0, 0.0, 0.0
+    """min(ratio, 1/ratio) of a positive ratio with its interval; `reach` is the half-width of the ratio's logarithm."""
     distance = abs(math.log(ratio))
     return math.exp(-distance), math.exp(-(distance + reach)), math.exp(-max(0.0, distance - reach))

@@ -135,6 +135,8 @@ def _why(light: Light) -> str:
     if light.result.value is None:
         return f" · {clean(light.result.detail.get('why', ''), 200)}"
     named = light.result.detail
+    if "category" in named:
+        return f" · {clean(named['category'])} ({clean(named.get('column', ''))})"
     for key in ("column", "columns", "group", "target", "attack", "series", "worst"):
         if isinstance(named.get(key), str):
             return f" · {clean(named[key])}"

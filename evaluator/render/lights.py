@@ -75,11 +75,13 @@ def lights(card: ReportCard, verdict: Mapping[str, Any] | None) -> tuple[Light, 
 
 
 def _unruled(card: ReportCard, verdict: Mapping[str, Any]) -> list[Light]:
-    """The headline metrics of a family that the gate has no rule for: shown, without a line."""
-    ruled = {rule["metric"].split(".", 1)[0] for rule in verdict["rules"]}
-    lines: tuple[DefaultLine | UtilityLine, ...] = (*DEFAULT_LINES, *UTILITY_LINES)
-    names = [line.metric for line in lines if line.metric.split(".", 1)[0] not in ruled]
-    return [Light(metric=name, result=card.metrics[name], status="none") for name in names if name in card.metrics]
+    """The headline metrics of utility and fairness that the gate has no rule for: shown, without a line."""
+    ruled = {rule["metric"] for rule in verdict["rules"]}
+    names = [line.metric for line in UTILITY_LINES if line.metric not in ruled]
+    if not any(metric.startswith("privacy.") for metric in ruled):
+        names = [*(line.metric for line in DEFAULT_LINES), *names]
+    found = {name: card.metrics[name] for name in names if name in card.metrics}
+    return [Light(metric=name, result=result, status="none") for name, result in found.items() if result.value is not None]
 
 
 def _of_rule(card: ReportCard, rule: Mapping[str, Any]) -> Light:

@@ -73,5 +73,7 @@ def _scale(known: list[float], light: Light) -> Scale:
         low -= 0.15 * (high - low)
     elif "auc" in light.metric.rsplit(".", 1)[-1]:
         low = min(*known, 0.45)
+    if light.low is None and light.high is None and light.result is not None and light.result.direction == "higher":
+        high = max(high, 1.0)  # where 1 is all there is to keep, the axis shows all of it
     room = (high - low) * 0.12 or 1.0
     return Scale(low, high + room, 6, WIDTH - 6)

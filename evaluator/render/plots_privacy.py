@@ -24,8 +24,8 @@ def roc(card: ReportCard) -> str:
         return ""
     xs = [max(float(x), LOWEST) for x in plot["false_positive_rate"]]
     frame = Frame(
-        x=Scale(LOWEST, 1.0, 48, WIDTH - 12, is_log=True),
-        y=Scale(LOWEST, 1.0, HEIGHT - 34, 14, is_log=True),
+        x=Scale(LOWEST, 1.0, 48, WIDTH - 18, is_log=True),
+        y=Scale(LOWEST, 1.0, HEIGHT - 34, 18, is_log=True),
     )
     parts = [_log_axes(frame), _bound(card, frame)]
     parts.append(frame.line([LOWEST, 1.0], [LOWEST, 1.0], class_="chance"))
@@ -69,7 +69,7 @@ def _log_axes(frame: Frame) -> str:
     parts.append(
         text((frame.x.start + frame.x.end) / 2, frame.y.start + 28, "strangers wrongly accused", class_="t n", anchor="middle")
     )
-    parts.append(text(frame.x.start, 8, "members recognised", class_="t n"))
+    parts.append(text(frame.x.start, 10, "members recognised", class_="t n"))
     return "".join(parts)
 
 

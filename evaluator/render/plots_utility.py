@@ -14,6 +14,8 @@ __all__ = ["KEY", "autocorrelation", "dumbbells", "heat_map", "marginals", "prof
 WIDTH, HEIGHT = 500.0, 280.0
 SMALL: Final = (250.0, 170.0)
 SHOWN: Final = 12
+ROWS: Final = "(rows)"
+KEPT: Final = 0.8
 KEY: Final = (
     '<div class="key"><span style="--c:var(--train)">train</span><span style="--c:var(--synthetic)">synthetic</span>'
     '<span style="--c:var(--holdout)">holdout</span></div>'
@@ -127,7 +129,7 @@ def _heat_labels(names: Sequence[str], *, left: float, top: float, cell: float) 
 
 
 def profiles(card: ReportCard) -> list[str]:
-    """Profiles by hour, weekday, month and over time: the series that changed most."""
+    """Profiles by hour, weekday, month and over time: the series that changed most, and the number of rows."""
     plots = []
     for metric, words in (
         ("utility.seasonality.daily", "By hour of the day"),
@@ -137,21 +139,30 @@ def profiles(card: ReportCard) -> list[str]:
     ):
         plot = card.plots.get(metric)
         if plot:
-            plots.append(_profile(plot, words, card.metrics[metric].value or 0.0))
+            by_series = card.metrics[metric].detail.get("by_series", {})
+            plots.append(_profile(plot, plot["series"], words, card.metrics[metric].value))
+            if plot["series"] != ROWS:
+                plots.append(_profile(plot["rows"] | {"labels": plot["labels"]}, ROWS, words, by_series.get(ROWS)))
     return plots
 
 
-def _profile(plot: Mapping[str, Any], words: str, value: float) -> str:
-    both = [*plot["train"], *plot["synthetic"]]
+def _profile(plot: Mapping[str, Any], series: str, words: str, value: float | None) -> str:
+    """Train beside synthetic; a shaded band shows how small a difference is not called a change."""
+    quiet = (1 - KEPT) * float(plot.get("quiet", 0.0))
+    both = [*plot["train"], *plot["synthetic"], -2 * quiet, 2 * quiet]
     places = list(range(len(plot["labels"])))
     low, high = min(both), max(both)
     frame = Frame.of((0, max(len(places) - 1, 1)), (low, high if high > low else low + 1), width=WIDTH, height=HEIGHT)
     every = 1 if len(places) <= 12 else 3  # noqa: PLR2004 - twelve labels fit
     ticks = [(place, plot["labels"][place]) for place in places[::every]]
-    unit = "mean of rows" if plot["series"] == "(rows)" else "its standard deviation"
-    drawing = frame.axes(x_ticks=ticks, up=f"{clean(plot['series'])}, distance from its level in units of {unit}")
+    unit = "the mean number" if series == ROWS else "its standard deviation"
+    named = "number of rows" if series == ROWS else series
+    top, bottom = frame.y(quiet), frame.y(-quiet)
+    drawing = element("rect", x=frame.x.start, y=top, width=frame.x.end - frame.x.start, height=bottom - top, class_="quiet")
+    drawing += frame.axes(x_ticks=ticks, up=f"{clean(named)}, distance from its level in units of {unit}")
     drawing += frame.line(places, plot["train"], class_="train") + frame.line(places, plot["synthetic"], class_="synthetic")
-    return figure(drawing, width=WIDTH, height=HEIGHT, title=words, caption=f"similarity {number(value)} (1 is the same rhythm)")
+    caption = f"similarity {number(value)} (1 is the same rhythm); differences as small as the shaded band keep it above {KEPT}"
+    return figure(drawing, width=WIDTH, height=HEIGHT, title=f"{words}: {named}", caption=caption)
 
 
 def autocorrelation(card: ReportCard) -> str:

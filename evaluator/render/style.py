@@ -58,7 +58,7 @@ line.grid{stroke:var(--grid)}.axis,.tick{stroke:var(--holdout);stroke-width:1}
 .d-train{fill:var(--train)}.d-synthetic{fill:var(--synthetic)}.d-holdout{fill:var(--holdout)}.d-soft{fill:var(--faint)}
 .a0{stroke:var(--fail);fill:none;stroke-width:2}.a1{stroke:var(--train);fill:none;stroke-width:2}
 .a2{stroke:var(--synthetic);fill:none;stroke-width:2}
-.bad{fill:var(--bad)}.line{stroke:var(--ink);stroke-width:1.5}
+.bad{fill:var(--bad)}.quiet{fill:var(--grid)}.line{stroke:var(--ink);stroke-width:1.5}
 .whisker{stroke:var(--this,var(--soft));stroke-width:3;stroke-linecap:round;opacity:.45}
 .dot{fill:var(--this,var(--soft));stroke:var(--card);stroke-width:1.5}.mark{width:230px}
 .link{stroke:var(--holdout);stroke-width:2}.floor{stroke:var(--holdout);stroke-width:2}.onheat{font-size:10.5px;fill:#fff!important}

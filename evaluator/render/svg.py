@@ -106,7 +106,7 @@ class Frame:
     ) -> Frame:
         """A frame that holds the given ranges (pairs of low and high)."""
         x = Scale(xs[0], xs[1], left, width - 10, is_log=log)
-        return cls(x=x, y=Scale(ys[0], ys[1], height - 30, 10, is_log=log))
+        return cls(x=x, y=Scale(ys[0], ys[1], height - 30, 18, is_log=log))
 
     def axes(self, *, across: str = "", up: str = "", x_ticks: Sequence[tuple[float, str]] | None = None) -> str:
         """Grid lines, tick labels and names of both axes."""
@@ -125,7 +125,7 @@ class Frame:
                 text((self.x.start + self.x.end) / 2, self.y.start + 27, across, class_="t n", anchor="middle", limit=70)
             )
         if up:
-            parts.append(text(self.x.start, 7, up, class_="t n", limit=70))
+            parts.append(text(self.x.start, 10, up, class_="t n", limit=70))
         return "".join(parts)
 
     def line(self, xs: Sequence[float], ys: Sequence[float], *, class_: str) -> str:

@@ -16,6 +16,8 @@ from policies.metrics import MetricResult
 __all__ = ["sentences"]
 
 MIA: Final = "privacy.membership_inference"
+FACTOR_OF_TWO: Final = 0.30103
+ALIKE: Final = 0.8
 
 
 def sentences(card: ReportCard) -> tuple[str, ...]:
@@ -24,14 +26,25 @@ def sentences(card: ReportCard) -> tuple[str, ...]:
 
 
 def _answer(card: ReportCard, metric: str, words: Callable[[MetricResult, Mapping[str, Any]], str]) -> Iterator[str]:
-    result = card.metrics.get(metric)
+    name = _worst_of(card, metric) if metric.endswith(".*") else metric
+    result = card.metrics.get(name)
     if result is None or result.status == "not_applicable":
         return
     if result.value is None:
         why = result.detail.get("why", "the reason was not given")
-        yield f"Undecided ({metric}): {why}."
+        yield f"Undecided ({name}): {why}."
         return
-    yield words(result, result.detail)
+    sentence = words(result, {"name": name, **result.detail})
+    if sentence:
+        yield sentence
+
+
+def _worst_of(card: ReportCard, pattern: str) -> str:
+    """The metric of a family that says most: an undecided one, else the largest."""
+    found = {name: result for name, result in card.metrics.items() if name.startswith(pattern[:-1])}
+    unclear = [name for name, result in found.items() if result.status == "inconclusive"]
+    known = [name for name, result in found.items() if result.value is not None]
+    return unclear[0] if unclear else max(known, key=lambda name: (found[name].value or 0.0, name), default=pattern)
 
 
 def _percent(value: float | None) -> str:
@@ -40,9 +53,14 @@ def _percent(value: float | None) -> str:
     return f"{value:.1%}" if abs(value) < 0.1 else f"{value:.0%}"  # noqa: PLR2004 - tenths of a per cent matter below ten
 
 
-def _more(value: float | None) -> str:
-    """How much more often, from an excess over control."""
-    return f"{_percent(value)} more often" if (value or 0.0) > 0 else "no more often"
+def _gain(result: MetricResult, detail: Mapping[str, Any], rates: str) -> str:
+    """What an attack gains over the same attack on strangers, and whether that can be told from chance."""
+    attack, control = detail.get("attack"), detail.get("control")
+    rates = rates.format(_percent(attack), _percent(control))
+    low, high = result.interval or (0.0, 1.0)
+    if low > 0 and attack is not None and control is not None:
+        return f"gains {100 * (attack - control):.1f} points: {rates}"
+    return f"gains nothing that can be told from chance: {rates} (at most {_percent(max(high, 0.0))} over control)"
 
 
 def _copies(result: MetricResult, detail: Mapping[str, Any]) -> str:
@@ -81,12 +99,26 @@ def _exposed(result: MetricResult, detail: Mapping[str, Any]) -> str:
     return f"Among the most isolated tenth of people it is {_percent(result.value)} at {level} wrong accusations."
 
 
-def _singling(result: MetricResult, _: Mapping[str, Any]) -> str:
-    return f"Describing exactly one person of train by guesswork succeeds {_more(result.value)} than for strangers."
+def _singling(result: MetricResult, detail: Mapping[str, Any]) -> str:
+    return (
+        "An attacker who describes one single person by columns of a synthetic row "
+        f"{_gain(result, detail, 'it fits one person of train in {} of tries, one stranger in {}')}."
+    )
 
 
-def _linking(result: MetricResult, _: Mapping[str, Any]) -> str:
-    return f"Somebody who holds two halves of a record links them {_more(result.value)} than for strangers."
+def _linking(result: MetricResult, detail: Mapping[str, Any]) -> str:
+    return (
+        "An attacker who knows two halves of a record and joins them through the output "
+        f"{_gain(result, detail, 'the halves meet for {} of train, {} of strangers')}."
+    )
+
+
+def _inferring(result: MetricResult, detail: Mapping[str, Any]) -> str:
+    column = str(detail["name"]).rsplit(".", 1)[-1]
+    return (
+        f"An attacker who knows all else about a person and guesses {column} from the nearest synthetic row "
+        f"{_gain(result, detail, 'right for {} of train, {} of strangers')}."
+    )
 
 
 def _outliers(result: MetricResult, _: Mapping[str, Any]) -> str:
@@ -104,23 +136,55 @@ def _pairs(result: MetricResult, detail: Mapping[str, Any]) -> str:
     return f"The relation that changed most is between {columns}: {_percent(result.value)} of rows would have to move."
 
 
-def _weekly(result: MetricResult, detail: Mapping[str, Any]) -> str:
-    return f"The weekly rhythm is kept to {_percent(result.value)} in the worst series ({detail.get('worst')})."
+def _magnitude(result: MetricResult, detail: Mapping[str, Any]) -> str:
+    if (result.value or 0.0) <= FACTOR_OF_TWO:
+        return ""
+    return (
+        f"Typical sizes in {detail.get('column')} changed by a factor of {10 ** (result.value or 0.0):.3g}: is it another unit?"
+    )
+
+
+def _dependence(result: MetricResult, detail: Mapping[str, Any]) -> str:
+    columns = " and ".join(str(name) for name in detail.get("columns", []))
+    return (
+        f"The relation that lost most is between {columns}: {_percent(result.value)} of what one tells about the other is left."
+    )
+
+
+def _least_kept(result: MetricResult, detail: Mapping[str, Any]) -> str:
+    if result.interval is None or result.interval[1] >= 1:
+        return "No common category value surely lost weight."
+    value, column = detail.get("category"), detail.get("column")
+    shares = f"from {_percent(detail.get('train'))} to {_percent(detail.get('synthetic'))}"
+    return f"The category value that surely lost most is {value} ({column}): its holders fell {shares}."
+
+
+def _rhythm(result: MetricResult, detail: Mapping[str, Any]) -> str:
+    """The week is always told of; other rhythms only where they suffered."""
+    name = str(detail["name"]).rsplit(".", 1)[-1]
+    if name != "weekly" and (result.value or 0.0) >= ALIKE:
+        return ""
+    what = "course over the whole span" if name == "trend" else f"{name} rhythm"
+    return f"The {what} is kept to {_percent(result.value)} in the worst series ({detail.get('worst')})."
 
 
 def _learning(result: MetricResult, detail: Mapping[str, Any]) -> str:
+    target = detail.get("target")
+    if (result.value or 0.0) <= 0:
+        return f"A model trained on the output predicts {target} as well as one trained on train."
     return (
         f"A model trained on the output instead of train loses {result.value or 0:.3f} of its score at predicting "
-        f"{detail.get('target')} (the worst of three models)."
+        f"{target} (the worst of three models)."
     )
 
 
 def _parity(result: MetricResult, detail: Mapping[str, Any]) -> str:
+    gap = f"the gap in favourable decisions between groups of {detail.get('column')}"
+    low, high = result.interval or (0.0, 0.0)
+    if low <= 0 <= high:
+        return f"For models trained on it {gap} is not measurably another."
     growth = "grows" if (result.value or 0) > 0 else "shrinks"
-    points = f"{100 * abs(result.value or 0):.1f} points"
-    return (
-        f"For models trained on it the gap in favourable decisions between groups of {detail.get('column')} {growth} by {points}."
-    )
+    return f"For models trained on it {gap} {growth} by {100 * abs(result.value or 0):.1f} points."
 
 
 def _representation(result: MetricResult, detail: Mapping[str, Any]) -> str:
@@ -142,11 +206,18 @@ QUESTIONS: Final[tuple[tuple[str, Callable[[MetricResult, Mapping[str, Any]], st
     (f"{MIA}.exposed.tpr_at_fpr_10pct", _exposed),
     ("privacy.singling_out.multivariate", _singling),
     ("privacy.linkability", _linking),
+    ("privacy.attribute_inference.*", _inferring),
     ("privacy.outlier_exposure", _outliers),
     ("privacy.dp.epsilon", _epsilon),
     ("utility.marginals.ks.worst", _marginals),
+    ("utility.marginals.magnitude.worst", _magnitude),
+    ("utility.coverage.least_kept", _least_kept),
     ("utility.pairs.contingency.worst", _pairs),
-    ("utility.seasonality.weekly", _weekly),
+    ("utility.pairs.dependence.worst", _dependence),
+    ("utility.seasonality.daily", _rhythm),
+    ("utility.seasonality.weekly", _rhythm),
+    ("utility.seasonality.yearly", _rhythm),
+    ("utility.trend", _rhythm),
     ("utility.tstr.worst.gap", _learning),
     ("fairness.demographic_parity.worst.shift", _parity),
     ("fairness.representation.worst.ratio", _representation),

@@ -79,7 +79,6 @@ def _similarity(tables: Tables, moment: Clock, cycle: Cycle) -> MetricResult:
     if blocks < MIN_GROUPS:
         why = f"{blocks} privacy units are too few to say how certain the profile is; {MIN_GROUPS} are needed"
         return MetricResult.inconclusive(direction="higher", method=METHOD, why=why, n=blocks)
-    spread = np.array(list(scales.values()))
     rng = tables.inputs.generator("utility.seasonality", cycle.name)
     spread = np.array(list(scales.values()))
     profiles = {side: _profiles(sums[side], spread, _weights(rng, len(sums[side].rows))) for side in sides}
@@ -88,6 +87,7 @@ def _similarity(tables: Tables, moment: Clock, cycle: Cycle) -> MetricResult:
     worst = int(np.argmin(similar[0]))
     low, high = np.quantile(similar[1:].min(axis=1), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     value = float(similar[0, worst])
+    quiet = _floor_of(profiles["train"], profiles["synthetic"])
     return MetricResult(
         value=value,
         interval=(min(float(low), value), max(float(high), value)),
@@ -104,7 +104,8 @@ def _similarity(tables: Tables, moment: Clock, cycle: Cycle) -> MetricResult:
                 "labels": list(cycle.labels),
                 "series": series[worst],
                 **{side: profiles[side][0, worst].tolist() for side in sides},
-                "rows": {side: profiles[side][0, 0].tolist() for side in sides},
+                "quiet": float(quiet[worst]),
+                "rows": {side: profiles[side][0, 0].tolist() for side in sides} | {"quiet": float(quiet[0])},
             },
         },
     )
@@ -180,10 +181,15 @@ def _alike(train: FloatArray, synthetic: FloatArray) -> FloatArray:
     def size(profile: FloatArray, of: FloatArray) -> FloatArray:
         return np.asarray(np.sqrt(np.maximum(np.square(profile).mean(axis=2) - times * of, 0)))
 
-    flat = np.concatenate([[FLAT_ROWS], np.full(train.shape[1] - 1, FLAT_VALUES)])
-    floor = np.maximum(flat, NOISE_FLOOR * np.sqrt(noise.sum(axis=0)))
-    scale = np.maximum(np.maximum(size(train, noise[0]), size(synthetic, noise[1])), floor)
+    largest = np.maximum(size(train, noise[0]), size(synthetic, noise[1]))
+    scale = np.maximum(largest, _floor_of(train, synthetic))
     return np.asarray(np.clip(1 - size(train - synthetic, noise.sum(axis=0)) / scale, 0, 1))
+
+
+def _floor_of(train: FloatArray, synthetic: FloatArray) -> FloatArray:
+    """What is too little to be a rhythm, series by series."""
+    flat = np.concatenate([[FLAT_ROWS], np.full(train.shape[1] - 1, FLAT_VALUES)])
+    return np.asarray(np.maximum(flat, NOISE_FLOOR * np.sqrt(_noise(train) + _noise(synthetic))))
 
 
 def _noise(profiles: FloatArray) -> FloatArray:

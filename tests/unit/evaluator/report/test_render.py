@@ -83,7 +83,12 @@ def test_hostile_column_and_dataset_names_stay_text(report):
 def test_the_auditors_page_shows_every_plot_and_number(report):
     page = Page(render_html(report, audience="auditor"))
     words = " ".join(page.words)
-    for heading in ("Membership inference", "Distance to the closest record", "By day of the week", "Learning to predict bought"):
+    for heading in (
+        "Membership inference",
+        "Distance to the closest record",
+        "By day of the week: number of rows",
+        "Learning to predict bought",
+    ):
         assert heading in words
     for name in report.metrics:
         assert name in words, name
@@ -126,12 +131,15 @@ def test_a_missing_metric_is_never_green(report):
     assert shown["privacy.copies.excess_share"] == "inconclusive"
 
 
-def test_a_family_without_a_rule_is_shown_without_a_line(report):
+def test_what_the_gate_has_no_rule_for_is_shown_without_a_line(report):
     rule = {"metric": "utility.trend", "status": "pass", "bound": {"min": 0.1}, "message": "m", "blocks": False}
     shown = {light.metric: light for light in lights(report, {"passed": True, "rules": [rule]})}
     assert shown["utility.trend"].status == "pass"
     assert shown["fairness.representation.worst.ratio"].status == "none"
-    assert "utility.marginals.ks.worst" not in shown
+    assert shown["utility.marginals.ks.worst"].status == "none"
+    privacy = {"metric": "privacy.linkability", "status": "pass", "bound": {"max": 0.1}, "message": "m", "blocks": True}
+    shown = {light.metric: light for light in lights(report, {"passed": True, "rules": [privacy]})}
+    assert [name for name in shown if name.startswith("privacy.")] == ["privacy.linkability"]
 
 
 def test_banded_leaves_out_what_it_does_not_know(report):
@@ -193,3 +201,39 @@ def test_numbers_and_scales_for_people():
 def test_svg_text_is_escaped(report):
     for figure in re.findall(r"<svg.*?</svg>", render_html(report, audience="auditor"), flags=re.DOTALL):
         Page(figure)
+
+
+def with_metric(report, name, **given):
+    fields = {"value": 0.2, "interval": (0.1, 0.3), "direction": "lower", "method": "m", "n": 100} | given
+    return replace(report, metrics=dict(report.metrics) | {name: MetricResult(**fields)})
+
+
+def said(card):
+    return " ".join(render_text(card).split())
+
+
+def test_words_tell_a_gain_from_chance(report):
+    rates = {"attack": 0.30, "control": 0.10}
+    card = with_metric(report, "privacy.linkability", detail=rates)
+    assert "gains 20.0 points: the halves meet for 30% of train, 10% of strangers." in said(card)
+    card = with_metric(report, "privacy.linkability", interval=(-0.1, 0.3), detail=rates)
+    assert "gains nothing that can be told from chance" in said(card)
+    assert "at most 30% over control" in said(card)
+
+
+def test_words_name_the_secret_that_is_guessed_best(report):
+    found = [name for name in report.metrics if name.startswith("privacy.attribute_inference.")]
+    card = with_metric(report, found[0], value=0.9, interval=(0.8, 1.0), detail={"attack": 0.95, "control": 0.05})
+    assert f"guesses {found[0].rsplit('.', 1)[-1]} from the nearest synthetic row gains 90.0 points" in said(card)
+
+
+def test_words_name_a_lost_value_a_lost_relation_and_another_unit(report):
+    lost = {"category": "Mexico", "column": "country", "train": 0.02, "synthetic": 0.0}
+    card = with_metric(report, "utility.coverage.least_kept", value=0.0, interval=(0.0, 0.1), direction="higher", detail=lost)
+    assert "surely lost most is Mexico (country): its holders fell from 2.0% to 0.0%." in said(card)
+    card = with_metric(report, "utility.marginals.magnitude.worst", value=1.0, interval=(0.9, 1.1), detail={"column": "spend"})
+    assert "Typical sizes in spend changed by a factor of 10: is it another unit?" in said(card)
+    assert "another unit" not in said(report)
+    pair = {"columns": ["age", "job"]}
+    card = with_metric(report, "utility.pairs.dependence.worst", value=0.0, interval=(0.0, 0.1), direction="higher", detail=pair)
+    assert "lost most is between age and job: 0.0% of what one tells about the other is left." in said(card)
