@@ -19,7 +19,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from generator.errors import BadHyperparameters
-from generator.sgd.accounting import ACCOUNTANT, Schedule, epsilon_of, rdp_of, solve_noise_multiplier
+from generator.sgd.accounting import Schedule, accountant_of, epsilon_of, rdp_of, solve_noise_multiplier
 from generator.sgd.parameters import SgdParameters, parameters_of
 from generator.zcdp import rho_of_target
 from policies.types import GENERATORS, Neighbours, PrivacyTarget
@@ -73,6 +73,7 @@ def plan(
     hyperparameters: Mapping[str, Any] | None = None,
     public_rows: int | None = None,
     unit: str = "row",
+    has_open: bool = False,
 ) -> Plan:
     """Plan a fit.
 
@@ -82,6 +83,7 @@ def plan(
         hyperparameters: Of the generator's family.
         public_rows: How many privacy units the table has, if the card says so.
         unit: `row` or the privacy-unit column.
+        has_open: Whether the card leaves domains open; a plan made without knowing it costs no less than the fit will.
 
     Raises:
         BadHyperparameters: a hyper-parameter of a DP-SGD generator is unknown or out of range.
@@ -98,7 +100,8 @@ def plan(
     parameters = sgd_parameters(generator, hyperparameters or {})
     if parameters is None:
         return _zcdp_plan(generator, target, unit)
-    return _sgd_plan(generator, target, parameters, public_rows, unit)
+    schedule = schedule_of(parameters, target=target, public_rows=public_rows, is_plain=unit == "row" and not has_open)
+    return _sgd_plan(generator, target, schedule, unit)
 
 
 def sgd_parameters(generator: str, hyperparameters: Mapping[str, Any]) -> SgdParameters | None:
@@ -119,10 +122,10 @@ def sgd_parameters(generator: str, hyperparameters: Mapping[str, Any]) -> SgdPar
     return found if isinstance(found, SgdParameters) else None
 
 
-def schedule_of(parameters: SgdParameters, *, target: PrivacyTarget, public_rows: int | None) -> Schedule:
+def schedule_of(parameters: SgdParameters, *, target: PrivacyTarget, public_rows: int | None, is_plain: bool = False) -> Schedule:
     """The accounted measurements and steps of a DP-SGD fit; the trainer measures for at most this ρ."""
     rho = math.nextafter(float(rho_of_target(target.epsilon, target.delta)) * parameters.histogram_share, math.inf)
-    return Schedule(sampling_rate=parameters.rate(public_rows), steps=parameters.steps, rho=rho)
+    return Schedule(sampling_rate=parameters.rate(public_rows), steps=parameters.steps, rho=rho, is_plain=is_plain)
 
 
 def _zcdp_plan(generator: str, target: PrivacyTarget, unit: str) -> Plan:
@@ -134,11 +137,10 @@ def _zcdp_plan(generator: str, target: PrivacyTarget, unit: str) -> Plan:
     )  # fmt: skip
 
 
-def _sgd_plan(generator: str, target: PrivacyTarget, parameters: SgdParameters, public_rows: int | None, unit: str) -> Plan:
-    schedule = schedule_of(parameters, target=target, public_rows=public_rows)
+def _sgd_plan(generator: str, target: PrivacyTarget, schedule: Schedule, unit: str) -> Plan:
     noise = solve_noise_multiplier(schedule, epsilon=target.epsilon, delta=target.delta)
     facts: dict[str, Any] = {
-        "generator": generator, "is_dp": True, "target": target, "accountant": ACCOUNTANT, "unit": unit,
+        "generator": generator, "is_dp": True, "target": target, "accountant": accountant_of(schedule), "unit": unit,
         "neighbours": "add-remove", "schedule": schedule,
     }  # fmt: skip
     if noise is None:

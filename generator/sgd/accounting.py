@@ -5,11 +5,9 @@ torch here: the web process validates configurations with it.
 
 Invariants:
     - One function tells ε, before and after; the noise multiplier is rounded up and the ε told is rounded up.
-    - The curve that ε is told from is the curve that the ledger composes.
+    - Two accountants bound the same mechanism: Rényi curves always, privacy-loss distributions (`losses`) where all that precedes
+      the steps is plain counts. ε is the less of the two. The ledger composes the curve.
     - Neighbours differ by adding or removing one privacy unit.
-
-A numerical composition of privacy-loss distributions would tell an ε that is about a tenth less. It cannot take the discrete
-Gaussian histograms as what they are known to be (zCDP), and the ledger cannot compose it across releases; so it is not used.
 
 Sources: Abadi et al. 2016 (DP-SGD); Mironov, Talwar and Zhang 2019 (RDP of the sampled Gaussian, by dp-accounting); Bun and
 Steinke 2016 (zCDP is a Rényi line); Canonne, Kamath and Steinke 2020, proposition 12 (conversion, by dp-accounting).
@@ -21,13 +19,21 @@ import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import ROUND_UP, Decimal
 from functools import lru_cache
 
-__all__ = ["ACCOUNTANT", "ORDERS", "Schedule", "epsilon_of", "least_epsilon", "rdp_of", "solve_noise_multiplier"]
+from generator.errors import GeneratorError
+from generator.sgd.losses import epsilon_by_losses
 
-ACCOUNTANT = "RDP of the Poisson-sampled Gaussian and of zCDP histograms (dp-accounting), optimal order"
+__all__ = [
+    "ORDERS", "Schedule", "accountant_of", "enough_noise", "epsilon_of", "least_epsilon", "rdp_of", "solve_noise_multiplier",
+]  # fmt: skip
+
+BY_CURVE = "RDP of the Poisson-sampled Gaussian and of zCDP histograms (dp-accounting), optimal order"
+BY_LOSSES = (
+    "PRV: privacy-loss distributions of the Poisson-sampled Gaussian and of histograms (dp-accounting), or their RDP if less"
+)
 ORDERS: tuple[float, ...] = (
     1.5, 1.75, 2.0, 2.5, 3.0, 3.5, *map(float, range(4, 64)),
     64.0, 72.0, 80.0, 96.0, 112.0, 128.0, 160.0, 192.0, 224.0, 256.0, 320.0, 384.0, 512.0, 768.0, 1024.0, 2048.0,
@@ -36,6 +42,11 @@ LARGEST_NOISE = 1e5
 TOLERANCE = 1e-3
 MOST_TRIALS = 20
 REPORT = Decimal("1e-9")
+MOST_EPSILON = 20.0
+LEAST_NOISE = 0.4
+"""Beyond them losses range so far that composing them takes longer than it is worth; the curve alone tells ε there."""
+LEAST_DELTA = 1e-9
+"""Below it the rounding of the numerical composition could matter; the curve alone tells ε there."""
 SLACK = 1e-9
 """Relative rounding up of what the accountant computes in floats."""
 
@@ -48,11 +59,16 @@ class Schedule:
         sampling_rate: Probability with which a unit takes part in a step, in (0, 1].
         steps: How many steps, at least 0.
         rho: zCDP of everything that is measured before the steps.
+        is_plain: Whether that is nothing but counts with discrete Gaussian noise, of each of which a unit changes one cell by
+            one; only then can privacy-loss distributions tell ε.
+        sigmas: Noise of these counts; empty while it is only planned, when one Gaussian of the same ρ stands for them.
     """
 
     sampling_rate: float
     steps: int
     rho: float = 0.0
+    is_plain: bool = False
+    sigmas: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 < self.sampling_rate <= 1:
@@ -69,15 +85,49 @@ def epsilon_of(schedule: Schedule, *, noise_multiplier: float, delta: Decimal) -
         noise_multiplier: σ of the summed, clipped gradients over the clipping norm.
         delta: In (0, 1).
     """
+    found = _by_curve(schedule, noise_multiplier, float(delta))
+    is_in_range = noise_multiplier >= LEAST_NOISE and 0 < found <= MOST_EPSILON and float(delta) >= LEAST_DELTA
+    if schedule.is_plain and is_in_range:
+        facts = {"sampling_rate": schedule.sampling_rate, "steps": schedule.steps, "rho": schedule.rho, "sigmas": schedule.sigmas}
+        found = min(found, epsilon_by_losses(**facts, noise_multiplier=noise_multiplier, delta=float(delta), about=found))
+    if not math.isfinite(found):
+        return Decimal("Infinity")
+    return Decimal(found * (1 + SLACK)).quantize(REPORT, rounding=ROUND_UP)
+
+
+def _by_curve(schedule: Schedule, noise_multiplier: float, delta: float) -> float:
     from dp_accounting.rdp import compute_epsilon
 
     curve = rdp_of(schedule, noise_multiplier=noise_multiplier)
     if not any(loss for _, loss in curve):
-        return Decimal(0)
-    found, _ = compute_epsilon([order for order, _ in curve], [loss for _, loss in curve], float(delta))
-    return (
-        Decimal(float(found) * (1 + SLACK)).quantize(REPORT, rounding=ROUND_UP) if math.isfinite(found) else Decimal("Infinity")
-    )
+        return 0.0
+    found, _ = compute_epsilon([order for order, _ in curve], [loss for _, loss in curve], delta)
+    return float(found)
+
+
+def accountant_of(schedule: Schedule) -> str:
+    """Which accountant tells ε of a schedule, in words."""
+    return BY_LOSSES if schedule.is_plain else BY_CURVE
+
+
+def enough_noise(schedule: Schedule, *, least: float, epsilon: Decimal, delta: Decimal) -> float:
+    """The planned noise, or a little more where the counts as they were noised cost a little more than planned.
+
+    Args:
+        schedule: All steps, after what was measured.
+        least: The planned noise multiplier.
+        epsilon: Not to be exceeded.
+        delta: In (0, 1).
+
+    Raises:
+        GeneratorError: no noise keeps ε.
+    """
+    noise = least
+    for _ in range(MOST_TRIALS):
+        if epsilon_of(schedule, noise_multiplier=noise, delta=delta) <= epsilon:
+            return noise
+        noise = _on_grid(math.log(noise * (1 + TOLERANCE)))
+    raise GeneratorError("what was measured before training cost more than was planned")
 
 
 @lru_cache(maxsize=512)
@@ -142,7 +192,7 @@ def _on_grid(log_noise: float) -> float:
 
 def least_epsilon(schedule: Schedule, *, delta: Decimal) -> Decimal:
     """What is measured before the steps costs, whatever noise they carry: no target below it is feasible."""
-    before = Schedule(sampling_rate=schedule.sampling_rate, steps=0, rho=schedule.rho)
+    before = replace(schedule, steps=0)
     return epsilon_of(before, noise_multiplier=1.0, delta=delta)
 
 

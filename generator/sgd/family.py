@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -20,9 +21,10 @@ import torch
 from torch import Tensor
 
 from generator.base import FittedGenerator, GeneratorError, Progress, Train, no_progress
+from generator.domains import open_columns
 from generator.plans import plan
 from generator.saving import facts_from, parts_of
-from generator.sgd.accounting import ACCOUNTANT, Schedule, epsilon_of, rdp_of
+from generator.sgd.accounting import Schedule, accountant_of, enough_noise, epsilon_of, rdp_of
 from generator.sgd.checkpoint import Checkpoint, fingerprint_of
 from generator.sgd.engine import Batches, PrivateSteps, device_of, is_half
 from generator.sgd.fitted import FittedNeural, Sampler
@@ -95,8 +97,9 @@ class NeuralGenerator:
             raise GeneratorError(f"{self.name} needs a privacy target: epsilon and delta")
         inner = PrivacyTarget(epsilon=target.epsilon, delta=target.delta - kept_delta(card, target))
         planned = plan(
-            generator=self.name, target=inner, hyperparameters=self.values.model_dump(), public_rows=card.spec.public_rows
-        )
+            generator=self.name, target=inner, hyperparameters=self.values.model_dump(), public_rows=card.spec.public_rows,
+            unit=card.spec.privacy_unit or "row", has_open=bool(open_columns(card)),
+        )  # fmt: skip
         if planned.schedule is None or planned.noise_multiplier is None:
             raise GeneratorError(planned.problem or "this configuration cannot be trained")
         with Checkpoint(checkpoint, fingerprint=self._fingerprint(card, target)) as kept:
@@ -107,13 +110,16 @@ class NeuralGenerator:
             else:
                 measured = _measured(*saved)
                 private = encode(train, measured)
-            network, steps = self._begun(measured, private, planned.schedule, planned.noise_multiplier, kept)
+            schedule = _as_measured(planned.schedule, measured)
+            noise = enough_noise(schedule, least=planned.noise_multiplier, epsilon=inner.epsilon, delta=inner.delta)
+            network, steps = self._begun(measured, private, schedule, noise, kept)
             if saved is None:
                 _keep(kept, measured, network, steps)
             else:
                 _restore(network, steps, saved[1])
             self._train(network, steps, measured, kept, progress)
-        spent = self._spent(measured, planned.schedule, planned.noise_multiplier, steps.started, target, inner.delta)
+        done = replace(schedule, steps=steps.started)
+        spent = self._spent(measured, done, noise, target, inner.delta)
         progress(1.0, "fitted")
         return FittedNeural(name=self.name, spent=spent, sampler=network.sampler(), **measured.fitted_facts())
 
@@ -159,21 +165,18 @@ class NeuralGenerator:
 
         network.train_with(steps, tell)
 
-    def _spent(
-        self, measured: Measured, schedule: Schedule, noise: float, started: int, target: PrivacyTarget, delta: Decimal
-    ) -> PrivacySpent:
-        done = Schedule(sampling_rate=schedule.sampling_rate, steps=started, rho=_up(float(measured.rho)))
+    def _spent(self, measured: Measured, done: Schedule, noise: float, target: PrivacyTarget, delta: Decimal) -> PrivacySpent:
         part = float(measured.rho / measured.total)
         facts: Mapping[str, Any] = {
             "columns": [variable.name for variable in measured.variables], "sampling": "poisson, by unit",
-            "sampling_rate": schedule.sampling_rate, "steps": started, "noise_multiplier": noise, "clip": self.values.clip,
+            "sampling_rate": done.sampling_rate, "steps": done.steps, "noise_multiplier": noise, "clip": self.values.clip,
         }  # fmt: skip
         return PrivacySpent(
             epsilon=epsilon_of(done, noise_multiplier=noise, delta=delta),
             delta=target.delta,
             unit=measured.spent.unit,
             neighbours="add-remove",
-            accountant=ACCOUNTANT,
+            accountant=accountant_of(done),
             mechanisms=(*measured.spent.mechanisms, Mechanism(name="DP-SGD", parameters=facts, share=1 - part)),
             noise_source=NOISE_SOURCE,
             rdp=rdp_of(done, noise_multiplier=noise),
@@ -204,6 +207,13 @@ def _restore(network: Network, steps: PrivateSteps, arrays: Mapping[str, np.ndar
 
     steps.restore(part("steps"))
     network.restore_more(part("more"))
+
+
+def _as_measured(planned: Schedule, measured: Measured) -> Schedule:
+    """The schedule with the noise that the counts were given, rounded down."""
+    variances = [Fraction(m.parameters["variance"]) for m in measured.spent.mechanisms] if planned.is_plain else []
+    sigmas = tuple(math.nextafter(math.sqrt(variance), 0.0) for variance in variances)
+    return replace(planned, rho=_up(float(measured.rho)), sigmas=sigmas)
 
 
 def _up(number: float) -> float:
