@@ -20,6 +20,9 @@ from generator.encoding import Variable
 __all__ = ["Bins", "make_bins"]
 
 SHORT = 24
+SETTLES = 5
+ROOMY = 1.5
+"""How many times its fair share a bin of light cells holds: fewer bins than could be, each above the noise."""
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -74,7 +77,7 @@ def make_bins(variable: Variable, cells: Floats, *, most: int, least: float) -> 
 def _ordered(cells: Floats, *, most: int, least: float) -> Integers:
     """Runs of about equal mass; a cell that alone holds as much is its own bin."""
     total = max(cells.sum(), 1e-12)
-    share = (least if len(cells) <= max(most, SHORT) else max(1.0 / most, least)) * total
+    share = least * total if len(cells) <= max(most, SHORT) else max(_fair_share(cells, most), least * total)
     of_cell = np.zeros(len(cells), np.int64)
     current, held = 0, 0.0
     for i, mass in enumerate(cells):
@@ -87,6 +90,18 @@ def _ordered(cells: Floats, *, most: int, least: float) -> Integers:
     if current > 0 and held < least * total:
         of_cell[of_cell == current] = current - 1
     return of_cell
+
+
+def _fair_share(cells: Floats, most: int) -> float:
+    """The mass of a bin: heavy cells stand alone, and what is left of the mass fills what is left of the bins.
+
+    A column that is mostly zero would otherwise keep two or three bins for everything else.
+    """
+    share = float(cells.sum()) / most
+    for _ in range(SETTLES):
+        heavy = cells >= share
+        share = ROOMY * float(cells[~heavy].sum()) / max(most - int(heavy.sum()), 1)
+    return share
 
 
 def _nominal(cells: Floats, *, most: int, least: float) -> Integers:
