@@ -88,6 +88,8 @@ def test_every_kind_is_a_valid_ocsf_event(kind: str):
         event = to_ocsf(entry(kind, **subjects))
         VALIDATOR.validate(event)
         assert event["type_uid"] == event["class_uid"] * 100 + event["activity_id"]
+        assert event["metadata"]["version"] == "1.3.0"
+        assert ("actor" in event) is (event["metadata"].get("profiles") == ["host"])
     VALIDATOR.validate(json.loads(next(export_lines([entry(kind, index=None)], "ocsf"))))
 
 
@@ -97,8 +99,38 @@ def test_the_ocsf_schema_refuses_what_lacks_a_required_attribute():
         broken = {key: value for key, value in event.items() if key != name}
         with pytest.raises(jsonschema.ValidationError):
             VALIDATOR.validate(broken)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"metadata": {"version": "1.3.0"}},
+        {"metadata": {"version": "1.3.0", "product": {"vendor_name": "x"}}},
+        {"metadata": {"version": "1.3.0", "product": {"name": "x"}}},
+        {"activity_id": 98},
+        {"severity_id": 7},
+        {"category_uid": "3"},
+        {"class_uid": 3005},
+        {"type_uid": 300498},
+        {"time": "2026-03-01T12:00:00Z"},
+        {"entity": {"type": "release"}},
+        {"entity": {"uid": "r", "colour": "red"}},
+        {"actor": {}},
+        {"actor": {"user": {"type": "admin"}}},
+        {"kind": "release.released"},
+    ],
+)
+def test_the_published_ocsf_schema_refuses_what_the_class_does_not_know(change: dict):
+    event = to_ocsf(entry(actor="hmac-sha256:00"))
+    VALIDATOR.validate(event)
     with pytest.raises(jsonschema.ValidationError):
-        VALIDATOR.validate(event | {"metadata": {"version": "1.2.0"}})
+        VALIDATOR.validate(event | change)
+
+
+def test_the_schema_is_that_of_the_class_as_published():
+    assert SCHEMA["$id"].startswith("https://schema.ocsf.io/schema/1.3.0/classes/entity_management")
+    assert SCHEMA["additionalProperties"] is False
+    assert len(SCHEMA["$defs"]) > 30
 
 
 @pytest.mark.parametrize("kind", KINDS)
