@@ -18,12 +18,13 @@ from evaluator.privacy.linkability import LINKABILITY
 from evaluator.privacy.membership import MEMBERSHIP
 from evaluator.privacy.outliers import OUTLIERS
 from evaluator.privacy.pii import PII
+from evaluator.privacy.plan import plan_of
 from evaluator.privacy.rare import RARE
 from evaluator.privacy.records import RECORDS
 from evaluator.privacy.singling_out import SINGLING_OUT
 from evaluator.privacy.split import SPLIT
 
-__all__ = ["FAMILIES", "Family", "PrivacyOptions"]
+__all__ = ["FAMILIES", "Family", "PrivacyOptions", "plan_of"]
 
 FAMILIES: tuple[Family, ...] = (
     COPIES,

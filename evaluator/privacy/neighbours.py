@@ -100,7 +100,7 @@ def pool_of(inputs: Inputs, options: PrivacyOptions) -> Pool:
 def _pool(inputs: Inputs, options: PrivacyOptions) -> Pool:
     rng = inputs.generator("privacy", "pool")
     encoding = Encoding.of(inputs)
-    counts = [_rows_within(table, options.people) for table in (inputs.train, inputs.holdout)]
+    counts = [_units_within(table, options.people) for table in (inputs.train, inputs.holdout)]
     wanted = min(counts)
     train_rows, train_units = _draw(inputs.train, wanted, rng)
     holdout_rows, holdout_units = _draw(inputs.holdout, wanted, rng)
@@ -113,10 +113,10 @@ def _pool(inputs: Inputs, options: PrivacyOptions) -> Pool:
     )
 
 
-def _rows_within(table: Table, limit: int) -> int:
-    """How many units can be drawn so that about `limit` rows come along."""
+def _units_within(table: Table, people: int) -> int:
+    """How many units can be drawn: no more than are asked for, nor than come with about twice as many rows."""
     per_unit = table.rows / table.n_units
-    return max(1, min(table.n_units, int(limit / per_unit)))
+    return max(1, min(table.n_units, people, int(2 * people / per_unit)))
 
 
 def _draw(table: Table, wanted: int, rng: np.random.Generator) -> tuple[Indices, Indices]:

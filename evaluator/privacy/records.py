@@ -118,5 +118,5 @@ RECORDS = Family(
     name="privacy.dcr",
     names=("privacy.dcr", "privacy.nndr"),
     run=_records,
-    cost="4,096 synthetic rows against at most 2 x 12,288 real ones",
+    cost="4,096 synthetic rows against the people of the pool",
 )

@@ -34,7 +34,7 @@ LEAST_UNIVARIATE = 500
 """Fewer values that only one synthetic row has say nothing to within the line; the rare-value test covers them exactly."""
 LEAST_MULTIVARIATE = 500
 LEAST_PEOPLE = 200
-WIDTHS = (2, 3, 4, 5, 6, 8)
+WIDTHS = (2, 3, 4, 5, 6, 8, 12, 16, 24, 32)
 ENOUGH_UNIQUE = 0.6
 
 
