@@ -27,7 +27,8 @@ from generator.encoding import Codes, Field, NumberField, Variable
 from policies.card import DatasetCard
 
 __all__ = [
-    "CombinationField", "Interval", "Order", "bin_interval", "copies", "order_mask", "orders_of", "repaired", "step_of_field",
+    "CombinationField", "Interval", "Order", "as_floats", "bin_interval", "copies", "from_floats", "order_mask", "orders_of",
+    "repaired", "step_of_field",
 ]  # fmt: skip
 
 Floats = NDArray[np.float64]
@@ -82,7 +83,7 @@ def orders_of(card: DatasetCard, fields: Sequence[Field]) -> tuple[Order, ...]:
     """All order relations as ≤ with a least gap, implied ones included.
 
     Raises:
-        GeneratorError: a relation is between columns that have no order.
+        GeneratorError: a relation is between columns that have no order, or squeezes a column that a unit's rows share.
     """
     by_name = {name: field for field in fields for name in field.columns}
     gaps: dict[tuple[str, str], float] = {}
@@ -101,6 +102,10 @@ def orders_of(card: DatasetCard, fields: Sequence[Field]) -> tuple[Order, ...]:
             for y, b in list(gaps):
                 if x == middle == y and a != b:
                     gaps[a, b] = max(gaps.get((a, b), 0.0), gaps[a, x] + gaps[y, b])
+    named = set(card.per_unit)
+    squeezed = {a for a, b in gaps if a in named and b not in named} & {b for a, b in gaps if b in named and a not in named}
+    if squeezed:
+        raise GeneratorError(f"'{min(squeezed)}' is per_unit, but must lie between two columns that vary within a unit")
     return tuple(Order(a, b, gap) for (a, b), gap in gaps.items())
 
 
@@ -185,6 +190,33 @@ def _between(low: Floats, high: Floats, step: float, rng: np.random.Generator) -
     start = np.ceil(low / step - 1e-6) * step
     count = np.maximum(np.floor((high - start) / step + 1e-6), 0.0)
     return np.asarray(start + np.floor(rng.random(low.size) * (count + 1)) * step)
+
+
+def as_floats(field: Field, array: Array) -> tuple[Floats, NDArray[np.bool_]]:
+    """Values of a column in its own unit (microseconds for times) and which are missing."""
+    if isinstance(field, TimeField):
+        micros, missing = field.to_micros(array)
+        return micros.astype(np.float64), missing
+    values = np.asarray(array.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), np.float64)
+    return np.nan_to_num(values), np.isnan(values)
+
+
+def from_floats(field: Field, values: Floats, missing: NDArray[np.bool_]) -> Array:
+    """A column of such values; those beyond the bounds are missing where the column can be, else the nearest bound.
+
+    Raises:
+        GeneratorError: the column is neither a number nor a time.
+    """
+    cells = cell_interval(field)
+    low, high = cells.low.min(), cells.high.max()
+    can_miss = getattr(field, "can_miss", False)
+    absent = missing | (can_miss & ((values < low) | (values > high)))
+    known = np.where(absent, low, np.clip(values, low, high))
+    if isinstance(field, TimeField):
+        return field.to_arrow(known.astype(np.int64), absent)
+    if isinstance(field, NumberField):
+        return field.to_arrow(known, absent)
+    raise GeneratorError("only numbers and times have an order")
 
 
 def step_of_field(field: Field) -> float:

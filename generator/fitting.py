@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from generator.arrow import Array
 from generator.base import GeneratorError
 from generator.calendar import TimeField
-from generator.constraints import Interval, Order, bin_interval, copies, repaired, step_of_field
+from generator.constancy import likeness, shared
+from generator.constraints import Interval, Order, as_floats, bin_interval, copies, repaired, step_of_field
 from generator.encoding import Field, NumberField, Variable, arrow_type
 from generator.fields import texts
 from generator.keys import fake_texts, row_keys
@@ -111,7 +112,7 @@ class FittedBins(ABC):
             place += count
         if self.orders:
             self._repair(columns, binned, rng)
-        made = self._add_keys(columns, start, units, rows, rng)
+        made = self._add_keys(columns, codes, start=start, units=units, rng=rng)
         for name, source in copies(self.card).items():
             columns[name] = columns[source].cast(arrow_type(self.card.columns[name]))
         names = list(self.card.columns)
@@ -140,22 +141,28 @@ class FittedBins(ABC):
         ]
         return int(np.argmax(spread))
 
-    def _add_keys(self, columns: dict[str, Array], start: int, units: int, rows: int, rng: np.random.Generator) -> int:
-        owner, made = None, 0
+    def _add_keys(
+        self, columns: dict[str, Array], codes: list[Integers], *, start: int, units: int, rng: np.random.Generator
+    ) -> int:
+        """Add keys and texts, give rows to units, and let the rows of a unit share what they should; returns how many units."""
+        rows, assigned = len(codes[0]), None
         if self.units is not None:
             field, times, missing = self._time_index(columns)
-            owner, moved = self.units.assign(times, rows, rng)
-            made = int(owner.max(initial=-1)) + 1
-            if field is not None and moved is not None and missing is not None:
-                columns[field.name] = field.to_arrow(moved, missing)
+            alike = likeness(self.card, self.fields, codes)
+            assigned = self.units.assign(times, rows, rng, likeness=alike)
+            if field is not None and assigned.times is not None and missing is not None:
+                columns[field.name] = field.to_arrow(assigned.times, missing)
         for name, column in self.card.columns.items():
-            if name == self.card.spec.privacy_unit and owner is not None:
-                columns[name] = row_keys(np.where(owner < 0, -1, owner + units), arrow_type(column))
+            if name == self.card.spec.privacy_unit and assigned is not None:
+                columns[name] = row_keys(np.where(assigned.unit < 0, -1, assigned.unit + units), arrow_type(column))
             elif column.role == "identifier":
                 columns[name] = row_keys(np.arange(start, start + rows), arrow_type(column))
             elif column.type == "text":
                 columns[name] = fake_texts(rows, rng)
-        return made
+        if assigned is None:
+            return 0
+        columns |= shared(columns, assigned.first, card=self.card, fields=self.fields, orders=self.orders)
+        return int(assigned.unit.max(initial=-1)) + 1
 
     def _time_index(self, columns: Mapping[str, Array]) -> tuple[TimeField | None, Integers | None, NDArray[np.bool_] | None]:
         index = self.card.spec.time_index
@@ -173,7 +180,7 @@ class FittedBins(ABC):
         for field in self.fields:
             name = field.columns[0]
             if name in named:
-                values[name], missing[name] = _as_floats(field, columns[name])
+                values[name], missing[name] = as_floats(field, columns[name])
                 bins = self.bins[place]
                 span = bin_interval(field, bins.of_cell, bins.size)
                 spans[name] = Interval(span.low[binned[place]], span.high[binned[place]])
@@ -210,11 +217,3 @@ class FittedBins(ABC):
         held = bins.ones()[bins.of_cell[cell]]
         weights[bins.of_cell[cell]] = bins.cells[cell] / held if held > 0 and bins.cells[cell] > 0 else 1.0
         return weights
-
-
-def _as_floats(field: Field, array: Array) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    if isinstance(field, TimeField):
-        micros, missing = field.to_micros(array)
-        return micros.astype(np.float64), missing
-    values = np.asarray(array.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), np.float64)
-    return np.nan_to_num(values), np.isnan(values)

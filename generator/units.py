@@ -29,7 +29,7 @@ from generator.source import Rows
 from generator.zcdp import Account
 from policies.card import DatasetCard
 
-__all__ = ["UnitModel", "learn_units"]
+__all__ = ["Assigned", "UnitModel", "learn_units"]
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -37,8 +37,25 @@ SECOND = 1_000_000
 DAY_SECONDS = 86_400.0
 SHORT_GAPS = (60.0, 600.0, 3_600.0, 21_600.0)
 SMOOTHERS = (0.6, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
+WINDOW = 256
+"""Among so many rows that follow each other in time, rows that are alike are given to the same units."""
 TAIL = 16
 """Size classes of units beyond m, each √2 times the one before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """To whom synthetic rows belong.
+
+    Attributes:
+        unit: Number of the unit by row; -1 without a key.
+        times: Microseconds of the time index by row; None where nothing was moved.
+        first: By row, the row that is the first of the same unit.
+    """
+
+    unit: Integers
+    times: Integers | None
+    first: Integers
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,48 +91,68 @@ class UnitModel:
         sizes[-1] -= ends[last] - rows
         return sizes, cells[: last + 1] == 0
 
-    def assign(self, times: Integers | None, rows: int, rng: np.random.Generator) -> tuple[Integers, Integers | None]:
-        """A unit for each row (-1 without a key), and times in which rows of one unit follow each other as the gaps say.
+    def assign(
+        self, times: Integers | None, rows: int, rng: np.random.Generator, *, likeness: Integers | None = None
+    ) -> Assigned:
+        """A unit for each row, and times in which rows of one unit follow each other as the gaps say.
 
         Args:
             times: Microseconds of the time index by row; None without one.
             rows: How many rows.
             rng: Drives the draws.
+            likeness: Rows with near numbers are alike in what the rows of a unit share; they are put together where times allow.
         """
         if not rows:
-            return np.zeros(0, np.int64), times
+            return Assigned(np.zeros(0, np.int64), times, np.zeros(0, np.int64))
         sizes, is_keyless = self.draw_sizes(rows, rng)
         owner = np.repeat(np.where(is_keyless, -1, np.arange(sizes.size)), sizes)
-        if times is None or not self.gaps.size:
-            return rng.permutation(owner), times
+        place = np.repeat(np.arange(sizes.size), sizes)
         starts = np.cumsum(sizes) - sizes
+        if times is None or not self.gaps.size:
+            row_of_slot = rng.permutation(rows) if likeness is None else np.lexsort((rng.random(rows), likeness))
+            return Assigned(*_by_row(row_of_slot, owner, row_of_slot[starts][place]))
         is_first = np.zeros(rows, bool)
         is_first[starts] = True
         gaps = self._gap_grid().decode(_stratified(self.gaps, rows, rng), rng) * SECOND
         gaps[is_first] = 0
+        order = np.argsort(self._slots(gaps, starts, sizes, rng), kind="stable")
+        by_time = np.argsort(times, kind="stable")
+        row_of_slot = np.empty(rows, np.int64)
+        row_of_slot[order] = by_time
+        if likeness is not None:
+            wanted = likeness[row_of_slot[starts]][place]
+            window = np.arange(rows) // WINDOW
+            by_time = by_time[np.lexsort((likeness[by_time], window))]
+            row_of_slot[order[np.lexsort((wanted[order], window))]] = by_time
+        together = ~is_first & (gaps == 0)
+        anchor = np.maximum.accumulate(np.where(together, 0, np.arange(rows)))
+        moved = times.copy()
+        moved[row_of_slot] = times[row_of_slot[anchor]]
+        unit, _, first = _by_row(row_of_slot, owner, row_of_slot[starts][place])
+        return Assigned(unit, moved, first)
+
+    def _slots(self, gaps: Floats, starts: Integers, sizes: Integers, rng: np.random.Generator) -> Floats:
+        """A moment for each row of each unit: its first day, then gap after gap, shortened where they would leave the bounds."""
         walked = np.cumsum(gaps)
         walked -= np.repeat(walked[starts], sizes)
         length = np.maximum.reduceat(walked, starts)
         fits = np.minimum(1.0, (self.high - self.low) / np.maximum(length, 1))
-        walked *= np.repeat(fits, sizes)
         first = self._first_grid().decode(_stratified(self.firsts, sizes.size, rng), rng) * DAY_SECONDS * SECOND
         first = np.clip(first, self.low, np.maximum(self.low, self.high - length * fits))
-        slots = np.repeat(first, sizes) + walked
-        order, by_time = np.argsort(slots, kind="stable"), np.argsort(times, kind="stable")
-        unit, moved = np.empty(rows, np.int64), times.copy()
-        unit[by_time] = owner[order]
-        row_of_slot = np.empty(rows, np.int64)
-        row_of_slot[order] = by_time
-        together = ~is_first & (gaps == 0)
-        anchor = np.maximum.accumulate(np.where(together, 0, np.arange(rows)))
-        moved[row_of_slot] = times[row_of_slot[anchor]]
-        return unit, moved
+        return np.asarray(np.repeat(first, sizes) + walked * np.repeat(fits, sizes))
 
     def _gap_grid(self) -> Grid:
         return gap_grid(self.low, self.high)
 
     def _first_grid(self) -> Grid:
         return first_grid(self.low, self.high)
+
+
+def _by_row(row_of_slot: Integers, owner: Integers, first: Integers) -> tuple[Integers, None, Integers]:
+    """What is known of slots, by row: the unit (and no times), and the row that is the first of its unit."""
+    unit, head = np.empty(owner.size, np.int64), np.empty(owner.size, np.int64)
+    unit[row_of_slot], head[row_of_slot] = owner, first
+    return unit, None, head
 
 
 def gap_grid(low: int, high: int) -> Grid:

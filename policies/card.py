@@ -76,6 +76,9 @@ class Column(Strict):
     missing: bool = Field(default=True, description="Whether the column can hold missing values. Public knowledge.")
     decimals: int | None = Field(default=None, ge=0, le=12, description="Digits after the point of a number.")
     timezone: str | None = Field(default=None, description="IANA zone in which a datetime is to be understood.")
+    per_unit: bool | None = Field(
+        default=None, description="Whether all rows of one privacy unit have the same value, as its date of birth."
+    )
     description: str | None = Field(default=None, max_length=1000, description="What the column means.")
 
     @field_validator("timezone")
@@ -275,9 +278,23 @@ class CardSpec(Strict):
             raise ValueError("max_rows_per_unit needs a privacy_unit")
         if self.time_index is not None and not self.columns[self.time_index].is_temporal:
             raise ValueError(f"time_index names '{self.time_index}', which is neither a date nor a datetime")
+        self._check_per_unit()
         if all(column.role == "identifier" for column in self.columns.values()):
             raise ValueError("every column is an identifier: there is nothing to learn")
         return self
+
+    def _check_per_unit(self) -> None:
+        named = {name for name, column in self.columns.items() if column.per_unit}
+        if named and self.privacy_unit is None:
+            raise ValueError(f"'{min(named)}' is per_unit, but the card names no privacy_unit")
+        if self.time_index in named:
+            raise ValueError(f"time_index names '{self.time_index}', which is per_unit: all rows of a unit would be at one time")
+        for constraint in self.constraints:
+            inside = named & set(constraint.columns)
+            if constraint.relation in {"combinations", "=="} and inside and not inside >= set(constraint.columns):
+                raise ValueError(
+                    f"'{min(inside)}' is per_unit; so must be the other columns of the relation '{constraint.relation}'"
+                )
 
 
 class DatasetCard(Strict):
@@ -312,6 +329,11 @@ class DatasetCard(Strict):
     def rows_per_unit(self) -> int:
         """The most rows of one privacy unit that may count: 1 where a row is a person."""
         return self.spec.max_rows_per_unit or 1
+
+    @property
+    def per_unit(self) -> tuple[str, ...]:
+        """Columns in which all rows of one privacy unit have the same value."""
+        return tuple(name for name, column in self.columns.items() if column.per_unit)
 
     def with_role(self, role: Role) -> tuple[str, ...]:
         """Names of the columns that have a role."""

@@ -57,9 +57,11 @@ spec:
   columns:
     customer_id: {type: id, role: identifier}
     region:
-      {type: category, role: quasi-identifier, missing: false, values: [north, south, east, west, coast, hills, islands]}
-    age: {type: integer, role: quasi-identifier, missing: false, bounds: [18, 95]}
-    segment: {type: category, role: quasi-identifier, missing: false, values: [student, household, retired, business]}
+      {type: category, role: quasi-identifier, missing: false, per_unit: true,
+       values: [north, south, east, west, coast, hills, islands]}
+    age: {type: integer, role: quasi-identifier, missing: false, per_unit: true, bounds: [18, 95]}
+    segment:
+      {type: category, role: quasi-identifier, missing: false, per_unit: true, values: [student, household, retired, business]}
     merchant:
       {type: category, missing: false,
        values: [grocery, fuel, restaurant, travel, clothing, electronics, health, home, leisure, jeweller]}
