@@ -18,10 +18,11 @@ from typing import Any
 
 from policies.canonical import digest
 from policies.card import DatasetCard
+from policies.differencing_rules import differencing_reasons
 from policies.gate import Verdict
 from policies.quantities import duration_text
 from policies.reasons import reason
-from policies.request_rules import advice, budget_reasons, differencing_reasons, generation_reasons, request_reasons
+from policies.request_rules import advice, budget_reasons, generation_reasons, request_reasons
 from policies.schema import Disclosure, ReleasePolicy, RoleName
 from policies.ticket_rules import ticket_problem_reason, ticket_reasons
 from policies.types import BudgetFacts, HistoryFacts, PrincipalFacts, Reason, RequestFacts, TicketFacts
@@ -250,7 +251,7 @@ def _card_reason(request: RequestFacts, card: DatasetCard | None) -> Reason:
         observed=request.dataset,
         required="a registered dataset",
         message=f"there is no dataset {request.dataset}",
-        unlock="name a registered dataset (see the list of datasets)",
+        unlock="name a registered dataset: GET /v1/datasets lists them, and your steward registers new ones",
     )
 
 
@@ -293,7 +294,7 @@ def _policy_reason(request: RequestFacts, policy: ReleasePolicy | None, candidat
         observed=None,
         required="a policy",
         message=f"no enforced policy covers {request.dataset}",
-        unlock="ask the privacy office for a policy",
+        unlock=f"ask whoever answers for {request.dataset} to have a policy applied for it",
     )
 
 

@@ -1,6 +1,6 @@
-"""What may be asked for: who, why, how much, by which generator, at which privacy loss, and after which earlier releases.
+"""What may be asked for: who, why, how much, by which generator, at which privacy loss.
 
-Responsible for every rule of `spec.request`, `spec.generation`, `spec.budget` and `spec.differencing`.
+Responsible for every rule of `spec.request`, `spec.generation` and `spec.budget`.
 
 Invariants: pure; ε and δ are compared as decimals; a differentially private generator without ε, or any other with one, is
 refused; a limit that the policy does not set is not checked here and is not invented.
@@ -13,16 +13,24 @@ from datetime import datetime
 from decimal import Decimal
 
 from policies.card import DatasetCard
-from policies.reasons import json_safe, reason
+from policies.reasons import reason
 from policies.schema import ReleasePolicy
-from policies.types import GENERATORS, BudgetFacts, HistoryFacts, PrincipalFacts, Reason, RequestFacts
+from policies.types import GENERATORS, BudgetFacts, PrincipalFacts, Reason, RequestFacts
 
-__all__ = ["advice", "budget_reasons", "columns_asked", "differencing_reasons", "generation_reasons", "request_reasons"]
+__all__ = [
+    "advice", "budget_reasons", "columns_asked", "counted_epsilon", "generation_reasons", "owner_of", "request_reasons",
+]  # fmt: skip
 
 
 def columns_asked(request: RequestFacts, card: DatasetCard) -> frozenset[str]:
     """The columns that a release would show: those asked for, or all that are not identifiers."""
     return frozenset(card.learnt) if request.columns is None else frozenset(request.columns)
+
+
+def owner_of(policy: ReleasePolicy) -> str:
+    """Whom to ask about a policy."""
+    owner = policy.metadata.owner
+    return f"the owner of the policy {policy.name}" if owner is None else f"{owner}, who answers for the policy {policy.name}"
 
 
 def request_reasons(
@@ -74,7 +82,7 @@ def _what(request: RequestFacts, *, policy: ReleasePolicy) -> Iterator[Reason]:
         observed=request.purpose,
         required=rules.purposes,
         message=f"the purpose '{request.purpose}' is not allowed for {request.dataset}",
-        unlock=f"state one of: {', '.join(rules.purposes)}; or ask the policy's owner",
+        unlock=f"state one of: {', '.join(rules.purposes)}; or ask {owner_of(policy)}",
     )
     yield reason(
         "rows-above-limit",
@@ -106,7 +114,7 @@ def _columns(request: RequestFacts, *, card: DatasetCard) -> Iterator[Reason]:
         observed=unknown or asked,
         required=list(card.learnt),
         message=f"{request.dataset} does not have the columns {', '.join(sorted(unknown)) or '(none were asked for)'}",
-        unlock="name columns that stand in the dataset card",
+        unlock=f"name columns that stand in the dataset card: {', '.join(card.learnt)}",
     )
     identifiers = asked & frozenset(card.identifiers)
     yield reason(
@@ -116,7 +124,7 @@ def _columns(request: RequestFacts, *, card: DatasetCard) -> Iterator[Reason]:
         observed=identifiers,
         required="no identifier",
         message=f"{', '.join(sorted(identifiers))} identifies people and is never released",
-        unlock="leave the identifiers out; rows carry a synthetic key",
+        unlock=f"leave {', '.join(sorted(identifiers))} out; rows carry a synthetic key",
     )
 
 
@@ -124,6 +132,7 @@ def generation_reasons(request: RequestFacts, *, policy: ReleasePolicy, card: Da
     """By which generator, and at which privacy loss."""
     rules, info = policy.spec.generation, GENERATORS.get(request.generator)
     allowed = ", ".join(rules.generators)
+    private = ", ".join(name for name in rules.generators if name in GENERATORS and GENERATORS[name].is_dp)
     yield reason(
         "generator-not-allowed",
         "generation.generators",
@@ -152,7 +161,7 @@ def generation_reasons(request: RequestFacts, *, policy: ReleasePolicy, card: Da
             observed=request.generator,
             required="a differentially private generator",
             message=f"{info.name} gives no privacy guarantee",
-            unlock="ask for a generator whose name starts with dp-",
+            unlock=f"ask for one of: {private}" if private else f"ask {owner_of(policy)}",
         )
         yield reason(
             "epsilon-without-dp",
@@ -177,7 +186,8 @@ def _loss_reasons(request: RequestFacts, *, policy: ReleasePolicy, card: Dataset
             observed=epsilon,
             required=None if rules.epsilon is None else rules.epsilon.max,
             message="a differentially private generator needs epsilon and delta, and a policy that limits them",
-            unlock="state epsilon (and delta) within the policy's limits",
+            unlock="state epsilon (and delta) within the policy's limits"
+            + ("" if rules.epsilon is None else f": epsilon at most {rules.epsilon.max}, delta at most {rules.delta.max}"),
         )
         return
     yield _positive_at_most("epsilon", epsilon, rules.epsilon.max)
@@ -210,7 +220,7 @@ def _positive_at_most(word: str, asked: Decimal, most: Decimal) -> Reason:
 def advice(request: RequestFacts, policy: ReleasePolicy) -> tuple[str, ...]:
     """What is allowed and seldom wise: words for the requester, no rule."""
     line, asked = policy.spec.generation.epsilon, request.epsilon
-    if line is None or line.advised_min is None or asked is None or _finite(asked) >= line.advised_min:
+    if line is None or line.advised_min is None or asked is None or counted_epsilon(asked) >= line.advised_min:
         return ()
     return (f"epsilon {asked} is allowed; below {line.advised_min} such tables are seldom useful",)
 
@@ -224,11 +234,12 @@ def budget_reasons(request: RequestFacts, *, budget: BudgetFacts, now: datetime)
         observed=request.epsilon,
         required=budget.remaining_epsilon,
         message=f"the privacy budget of {request.dataset} has epsilon {budget.remaining_epsilon} left",
-        unlock="ask for less epsilon, or ask the steward; what was spent never comes back",
+        unlock=_less(budget.remaining_epsilon),
     )
     until, most = budget.window_closed_until, budget.window_epsilon
-    fits = most is None or _finite(request.epsilon) <= most
-    later = f"try again after {json_safe(until)}, or ask for less epsilon; a window slows spending and restores none"
+    fits = most is None or counted_epsilon(request.epsilon) <= most
+    opens = "" if until is None else f"{until:%Y-%m-%d %H:%M} UTC"
+    later = f"try again after {opens}, or ask for less epsilon; a window slows spending and gives nothing back"
     yield reason(
         "budget-window-closed",
         "budget.windows",
@@ -240,58 +251,15 @@ def budget_reasons(request: RequestFacts, *, budget: BudgetFacts, now: datetime)
     )
 
 
-def _finite(epsilon: Decimal | None) -> Decimal:
+def _less(remaining: Decimal | None) -> str:
+    steward = "the steward: raising the limit takes two people and a reason; what was spent never comes back"
+    if remaining is None or remaining <= 0:
+        return f"ask {steward}"
+    return f"ask for epsilon of at most {remaining}, or ask {steward}"
+
+
+def counted_epsilon(epsilon: Decimal | None) -> Decimal:
     """What a request adds to a sum: nothing without ε, and more than any limit when it is no number."""
     if epsilon is None:
         return Decimal(0)
     return epsilon if epsilon.is_finite() else Decimal("Infinity")
-
-
-def differencing_reasons(
-    request: RequestFacts, *, policy: ReleasePolicy, card: DatasetCard, history: HistoryFacts
-) -> Iterator[Reason]:
-    """What earlier releases of the same dataset allow."""
-    rules = policy.spec.differencing
-    recipients = len(history.recipients | {request.principal})
-    union = history.columns_to_principal | columns_asked(request, card)
-    total = history.epsilon_to_principal + _finite(request.epsilon)
-    limits: tuple[tuple[str, str, int | Decimal | None, int | Decimal, str], ...] = (
-        ("releases", "max_releases", rules.max_releases, history.releases_of_dataset + 1, "releases of it"),
-        ("recipients", "max_recipients", rules.max_recipients, recipients, "people who hold a release of it"),
-        (
-            "recipient-releases",
-            "max_releases_per_recipient",
-            rules.max_releases_per_recipient,
-            history.releases_to_principal + 1,
-            "releases to you",
-        ),
-        ("recipient-epsilon", "max_epsilon_per_recipient", rules.max_epsilon_per_recipient, total, "epsilon in your releases"),
-        (
-            "recipient-columns",
-            "max_columns_per_recipient",
-            rules.max_columns_per_recipient,
-            len(union),
-            "columns in your releases",
-        ),
-    )
-    for word, name, most, would_be, what in limits:
-        if most is not None:
-            yield reason(
-                f"{word}-above-limit",
-                f"differencing.{name}",
-                holds=would_be <= most,
-                observed=would_be,
-                required=most,
-                message=f"with this release there would be {would_be} {what}, at most {most} are allowed",
-                unlock="ask the policy's owner",
-            )
-    for together in rules.never_together:
-        yield reason(
-            "columns-never-together",
-            "differencing.never_together",
-            holds=not union.issuperset(together),
-            observed=union,
-            required=together,
-            message=f"with this release you would hold all of {', '.join(together)}",
-            unlock="ask for fewer columns",
-        )

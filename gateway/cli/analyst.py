@@ -125,7 +125,7 @@ def request(  # noqa: PLR0913 - the options of the contract
             seed=seed, hyperparameters=dict(_parameter(text) for text in params),
         )  # fmt: skip
     except RemoteProblem as problem:
-        if problem.slug not in ("denied", "budget-exhausted"):
+        if "violations" not in problem.document:
             raise
         _refused_at_once(problem, as_json=as_json)
     if not is_waiting:
@@ -159,7 +159,8 @@ def _refused_at_once(problem: RemoteProblem, *, as_json: bool) -> NoReturn:
         "decision_id": document.get("decision_id"), "violations": document.get("violations", []),
         "unlock": document.get("unlock", []), "bundle": None,
     }  # fmt: skip
-    emit(shown, _violations("denied by policy", shown), as_json=as_json)
+    title = "denied by policy; no data was read, and no budget was spent"
+    emit(shown, _violations(title, shown), as_json=as_json)
     raise Refused("", EXIT_REFUSED)
 
 
@@ -168,9 +169,19 @@ def _violations(title: str, shown: Mapping[str, Any]) -> str:
     for item in shown["violations"]:
         lines.append(f"  ✗ {item['rule']}: {item['message']}")
         if item.get("observed") is not None or item.get("required") is not None:
-            lines.append(f"      observed {item.get('observed')}, required {item.get('required')}")
-    lines += [f"  → {step}" for step in shown["unlock"]]
+            lines.append(f"      observed: {_told(item.get('observed'))}; required: {_told(item.get('required'))}")
+    if shown["unlock"]:
+        lines += ["what you can do:", *(f"  → {step}" for step in shown["unlock"])]
     return "\n".join(lines)
+
+
+def _told(value: Any) -> str:
+    """A value of a rule as people read it."""
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "nothing"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {part}" for name, part in value.items())
+    return "nothing" if value is None else str(value)
 
 
 def _wait(client: Client, request_id: str, timeout: float) -> dict[str, Any]:
