@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +29,7 @@ import httpx
 from rich.console import Console
 
 from gateway.cli.output import Refused
-from gateway.errors import EXIT_FAILED, EXIT_REFUSED, EXIT_VERIFICATION
+from gateway.errors import EXIT_FAILED, EXIT_OK, EXIT_REFUSED, EXIT_VERIFICATION
 
 __all__ = ["demo"]
 
@@ -37,6 +37,7 @@ CUSTOMERS = 9_000
 SEED = 7
 READY_SECONDS = 60.0
 LEAK_SHARE = 50
+ASKED = 2
 
 
 @dataclass(slots=True)
@@ -68,12 +69,11 @@ class Stage:
         """One line."""
         self.console.print(f"  {text}", markup=False)
 
-    def run(self, *arguments: str, expect: int = 0, tell: bool = True) -> dict[str, Any]:
-        """Run a command of this program with `--json`; anything but the expected exit code ends the demo."""
-        if tell:
-            self.console.print(f"  $ ticketgate {' '.join(arguments)}", style="cyan", markup=False)
+    def run(self, *arguments: str, expect: int | Collection[int] = 0) -> dict[str, Any]:
+        """Run a command of this program with `--json`; anything but an expected exit code ends the demo."""
+        self.console.print(f"  $ ticketgate {' '.join(arguments)}", style="cyan", markup=False)
         code, out, err = self._call([*arguments, "--json"])
-        if code != expect:
+        if code not in ({expect} if isinstance(expect, int) else expect):
             reason = (err or out).strip()[-600:]
             raise Refused(f"`ticketgate {arguments[0]}` ended with {code} instead of {expect}: {reason}", EXIT_FAILED)
         document: dict[str, Any] = json.loads(out) if out.strip() else {}
@@ -170,9 +170,9 @@ def _start(stage: Stage) -> subprocess.Popen[bytes]:
     raise Refused(f"the server was not ready within {READY_SECONDS:.0f} s", EXIT_FAILED)
 
 
-def _request(stage: Stage, *, generator: str, epsilon: str | None, ticket: str = "DATA-101", expect: int = 0) -> dict[str, Any]:
+def _request(stage: Stage, *, generator: str, epsilon: str | None, expect: int | Collection[int]) -> dict[str, Any]:
     arguments = [
-        "request", "--ticket", ticket, "--dataset", stage.dataset, "--rows", "5000", "--purpose", "testing",
+        "request", "--ticket", "DATA-101", "--dataset", stage.dataset, "--rows", "5000", "--purpose", "testing",
         "--generator", generator, "--as", "ana", "--key", "ana.pem", "--wait",
     ]  # fmt: skip
     if epsilon is not None:
@@ -180,9 +180,24 @@ def _request(stage: Stage, *, generator: str, epsilon: str | None, ticket: str =
     return stage.run(*arguments, expect=expect)
 
 
+def _released(stage: Stage) -> dict[str, Any]:
+    """A release by a differentially private generator; a gate with a stated false-alarm rate is asked at most twice."""
+    for _ in range(ASKED):
+        answer = _request(stage, generator="dp-marginal", epsilon="1.0", expect={EXIT_OK, EXIT_REFUSED})
+        if answer["status"] == "released":
+            return answer
+        _show_violations(stage, answer)
+        stage.say("The gate refuses about one clean table in two hundred; a new request is a new draw, and is charged again.")
+    raise Refused(
+        f"the gate refused what dp-marginal made of this table {ASKED} times, for the reasons above: nothing leaves, so the demo "
+        "ends here. Few people in a table leave its gate undecided: the reasons say how many would do",
+        EXIT_REFUSED,
+    )
+
+
 def _play(stage: Stage) -> None:
     stage.title("2. Permit: a differentially private generator, checked by the gate, handed over behind a token")
-    released = _request(stage, generator="dp-marginal", epsilon="1.0")
+    released = _released(stage)
     stage.facts["released"] = released["release_id"]
     stage.say(f"{released['release_id']} is released; the bundle is in {released['bundle']}/")
     _show_report(stage)
