@@ -1,6 +1,7 @@
 """Evaluate three table files from the command line, and apply a gate if asked.
 
-Responsible for `python -m evaluator`: reading files, progress, writing report-card.json, report-card.html and verdict.json.
+Responsible for `python -m evaluator`: reading files, progress, writing report-card.json, report-card.html, verdict.json and,
+where a privacy loss for it was stated, noisy-metrics.json.
 
 Exit codes: 0 done, 2 wrong usage, 3 the gate refused, 4 bad input, 1 anything unforeseen. A person sees one sentence, never a
 traceback unless `--debug` is given; no value of a table is printed.
@@ -14,11 +15,13 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Sequence
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Final
 
 from evaluator import ReportCard, evaluate
-from evaluator.inputs import InputsInvalid
+from evaluator.dp_release import NoisyRefused, NoisyRelease, noisy_metrics
+from evaluator.inputs import InputsInvalid, check_inputs
 from evaluator.render import render_html, render_text
 from evaluator.report_card import MAX_SEED
 from policies.gate import gate
@@ -39,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     try:
         return _run(options)
-    except (TableInvalid, DocumentInvalid, InputsInvalid, OSError) as error:
+    except (TableInvalid, DocumentInvalid, InputsInvalid, NoisyRefused, OSError) as error:
         if options.debug:
             raise
         print(f"cannot evaluate: {_sentence(error)}", file=sys.stderr)  # noqa: T201 - a command speaks on its streams
@@ -67,6 +70,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for report-card.json and report-card.html")
     parser.add_argument("--policy", metavar="NAME_OR_FILE", help=f"apply a gate: {', '.join(PRESETS)}, or a policy file")
     parser.add_argument("--seed", type=_seed, default=0, metavar="N", help="where every random choice starts (default 0)")
+    parser.add_argument(
+        "--noisy-epsilon",
+        type=_epsilon,
+        metavar="E",
+        help="also write noisy-metrics.json: distances and means with Laplace noise that costs this much privacy loss (OpenDP)",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of text")
     parser.add_argument("--debug", action="store_true", help="show a traceback when something breaks")
     return parser
@@ -76,6 +85,16 @@ def _seed(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) > MAX_SEED:
         raise argparse.ArgumentTypeError(f"a seed is a whole number from 0 to {MAX_SEED}")
     return int(text)
+
+
+def _epsilon(text: str) -> Decimal:
+    try:
+        epsilon = Decimal(text)
+    except InvalidOperation:
+        epsilon = Decimal(0)
+    if not (epsilon.is_finite() and epsilon > 0):
+        raise argparse.ArgumentTypeError("a privacy loss is a positive number, such as 0.5")
+    return epsilon
 
 
 def _sentence(error: Exception) -> str:
@@ -93,17 +112,16 @@ def _run(options: argparse.Namespace) -> int:
         "synthetic": read_table(options.synthetic, card=card, identifiers="optional"),
     }
     options.out.mkdir(parents=True, exist_ok=True)
-    report = evaluate(
-        train=reads["train"].table,
-        holdout=reads["holdout"].table,
-        synthetic=reads["synthetic"].table,
-        card=card,
-        seed=options.seed,
-        progress=None if options.json else _progress(),
-    )
+    train, holdout, synthetic = (reads[side].table for side in ("train", "holdout", "synthetic"))
+    noisy = None
+    if options.noisy_epsilon is not None:  # refused before the long work, not after it
+        inputs = check_inputs(train=train, holdout=holdout, synthetic=synthetic, card=card, seed=options.seed)
+        noisy = noisy_metrics(inputs, epsilon=options.noisy_epsilon)
+    progress = None if options.json else _progress()
+    report = evaluate(train=train, holdout=holdout, synthetic=synthetic, card=card, seed=options.seed, progress=progress)
     verdict = None if rules is None else gate(report.metrics, rules).to_json()
-    paths = _write(options.out, report, verdict)
-    _answer(options, report, verdict, paths, _notes(reads, report))
+    paths = _write(options.out, report, verdict) | _write_noisy(options.out, noisy)
+    _answer(options, report, verdict, paths, [*_notes(reads, report), *_said_of(noisy)])
     return DONE if verdict is None or verdict["passed"] else REFUSED
 
 
@@ -124,6 +142,24 @@ def _write(folder: Path, report: ReportCard, verdict: dict[str, Any] | None) -> 
         paths["verdict"] = folder / "verdict.json"
         paths["verdict"].write_text(json.dumps(verdict, indent=1, ensure_ascii=False), encoding="utf-8")
     return {name: str(path) for name, path in paths.items()}
+
+
+def _write_noisy(folder: Path, noisy: NoisyRelease | None) -> dict[str, str]:
+    if noisy is None:
+        return {}
+    path = folder / "noisy-metrics.json"
+    path.write_text(json.dumps(noisy.to_json(), indent=1, ensure_ascii=False), encoding="utf-8")
+    return {"noisy": str(path)}
+
+
+def _said_of(noisy: NoisyRelease | None) -> list[str]:
+    """What the noise is good for and what it is not."""
+    if noisy is None:
+        return []
+    return [
+        f"noisy-metrics.json: epsilon {noisy.epsilon} covers its {len(noisy.metrics)} numbers and nothing else",
+        "the synthetic table, the exact report card and the verdict are outside of that epsilon; book it before you show it",
+    ]
 
 
 def _notes(reads: dict[str, TableRead], report: ReportCard) -> list[str]:

@@ -29,10 +29,14 @@ from evaluator.utility.marginals import ks_distance, tv_distance
 from evaluator.utility.names import segment
 from evaluator.utility.tables import FloatArray, IntArray, Measured, Tables, tables_of
 
-__all__ = ["NoisyMetric", "NoisyRelease", "noisy_metrics"]
+__all__ = ["NoisyMetric", "NoisyRefused", "NoisyRelease", "noisy_metrics"]
 
 GRID: Final = Decimal("1e-9")
 ROUNDING: Final = 1e-9
+
+
+class NoisyRefused(ValueError):
+    """An ε that buys nothing, or a train table too small to be told of at all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +70,13 @@ class NoisyRelease:
             "unit": self.unit,
             "neighbours": "replace",
             "noise_source": "OpenDP Laplace, operating system",
+            "covers": f"the {len(self.metrics)} numbers of this document, together, for replacing one {self.unit} of train",
+            "does_not_cover": [
+                "the synthetic table",
+                "the exact report card",
+                "a verdict or bands",
+                "a second release like this",
+            ],
             "metrics": {
                 name: {"value": metric.value, "scale": metric.scale, "epsilon": str(metric.epsilon)}
                 for name, metric in self.metrics.items()
@@ -91,16 +102,16 @@ def noisy_metrics(inputs: Inputs, *, epsilon: Decimal) -> NoisyRelease:
         epsilon: What all numbers together may cost, above 0.
 
     Raises:
-        ValueError: ε is not a positive number, or train has too few privacy units to say anything.
+        NoisyRefused: ε is not a positive number, or train has too few privacy units to say anything.
     """
     if not (epsilon.is_finite() and epsilon > 0):
-        raise ValueError(f"epsilon is a positive number, not {epsilon}")
+        raise NoisyRefused(f"epsilon is a positive number, not {epsilon}")
     tables = tables_of(inputs)
     rows = _one_row_a_unit(tables)
     queries = _queries(tables, rows, _lower_edge(len(rows)))
     each = (epsilon / len(queries)).quantize(GRID, rounding=ROUND_DOWN)
     if each <= 0:
-        raise ValueError(f"epsilon {epsilon} is too small to be divided over {len(queries)} numbers")
+        raise NoisyRefused(f"epsilon {epsilon} is too small to be divided over {len(queries)} numbers")
     return NoisyRelease(
         metrics={name: _noisy(query, each) for name, query in queries.items()},
         epsilon=epsilon,
@@ -116,7 +127,7 @@ def _one_row_a_unit(tables: Tables) -> IntArray:
 def _lower_edge(count: int) -> int:
     words = count_band(count)
     if words.startswith("below"):
-        raise ValueError("train has fewer than 100 privacy units: noise would hide everything")
+        raise NoisyRefused("train has fewer than 100 privacy units: noise would hide everything")
     return int(re.sub(r"[^0-9].*", "", words.replace(",", "")))
 
 

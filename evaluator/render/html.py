@@ -31,7 +31,7 @@ POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
 PII: Final = "privacy.pii."
 FAMILY_WORDS: Final = {
     "privacy": ("Privacy", "What the table gives away about the people in train, held against people it never saw."),
-    "utility": ("Utility", "What is kept of train, beside what fresh real rows would show."),
+    "utility": ("Utility", "What is kept of train; the grey tick is what fresh real rows would show."),
     "fairness": ("Fairness", "Whether groups are as present, and treated as alike, as in train."),
 }
 
@@ -101,7 +101,8 @@ def _lights(shown: list[Light]) -> str:
     quiet = [light for light in shown if light.metric.startswith(PII) and light.status == "pass"]
     loud = [light for light in shown if light not in quiet]
     rows = "".join(_light_row(light) for light in loud) + _quiet_row(quiet)
-    head = "<tr><th>light<th>metric<th class=r>value<th>value, interval and line<th class=r>finds from</tr>"
+    limit = "<th class=r title='the size of leak that is found nine times in ten'>finds from"
+    head = f"<tr><th>light<th>metric<th class=r>value<th>value, interval and line{limit}</tr>"
     return f"<div class=panel><table>{head}{rows}</table></div>"
 
 
@@ -119,7 +120,7 @@ def _light_row(light: Light) -> str:
     below = _why(light)
     limit = None if result is None else result.detail.get("detection_limit")
     p_value = (
-        "" if result is None or result.p_value is None else f"<small style=white-space:nowrap>p = {result.p_value:.2g}</small>"
+        "" if result is None or result.p_value is None else f"<small style=white-space:nowrap>{_p_value(result.p_value)}</small>"
     )
     return (
         f"<tr><td>{pill(light.status)}<td>{clean(title(light.metric), 110)}"
@@ -127,6 +128,10 @@ def _light_row(light: Light) -> str:
         f"<td class=r>{number(None if result is None else result.value)}{p_value}<td>{mark(light)}"
         f"<td class=r>{number(limit) if isinstance(limit, int | float) else ''}</tr>"
     )
+
+
+def _p_value(value: float) -> str:
+    return f"p = {value:.2g}" if value > 0 else "p &lt; 1e-300"
 
 
 def _why(light: Light) -> str:

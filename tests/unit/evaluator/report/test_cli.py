@@ -93,6 +93,43 @@ def test_a_policy_that_is_kept_exits_with_zero(files, measured):
     assert json.loads((folder / "out/verdict.json").read_text())["passed"] is True
 
 
+def test_noisy_metrics_are_written_for_a_stated_loss(files, capsys, measured):
+    folder, given = files
+    assert run(given, "--noisy-epsilon", "0.5") == 0
+    document = json.loads((folder / "out/noisy-metrics.json").read_text())
+    assert document["epsilon"] == "0.5"
+    assert sum(float(metric["epsilon"]) for metric in document["metrics"].values()) <= 0.5
+    assert {"utility.marginals.ks.age", "utility.marginals.tv.town", "mean.age"} <= document["metrics"].keys()
+    assert "the exact report card" in document["does_not_cover"]
+    assert "epsilon 0.5 covers its" in " ".join(capsys.readouterr().out.split())
+    assert run(given, "--noisy-epsilon", "0.5") == 0
+    again = json.loads((folder / "out/noisy-metrics.json").read_text())
+    assert again["metrics"] != document["metrics"]  # the seed is not for noise; equal by chance: below 1e-30
+
+
+def test_without_a_stated_loss_no_noisy_metric_is_written(files, measured):
+    folder, given = files
+    assert run(given, "--json") == 0
+    assert not (folder / "out/noisy-metrics.json").exists()
+
+
+def test_too_few_people_are_bad_input_before_anything_is_measured(files, capsys, monkeypatch):
+    folder, given = files
+    rows = (folder / "train.csv").read_text().splitlines()[:60]
+    (folder / "train.csv").write_text("\n".join(rows))
+    monkeypatch.setattr("evaluator.__main__.evaluate", lambda **_: pytest.fail("it was measured"))
+    assert run(given, "--noisy-epsilon", "1") == 4
+    assert "fewer than 100 privacy units" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("epsilon", ["0", "-1", "NaN", "inf", "much"])
+def test_a_loss_that_is_none_is_wrong_usage(files, capsys, epsilon):
+    with pytest.raises(SystemExit) as ended:
+        run(files[1], f"--noisy-epsilon={epsilon}")
+    assert ended.value.code == 2
+    assert "positive number" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("preset", ["strict", "standard", "exploratory"])
 def test_presets_are_names(files, preset, capsys, measured):
     assert run(files[1], "--policy", preset, "--json") in (0, 3)
