@@ -6,6 +6,7 @@ Downloads go to a process of their own, see nginx.conf.
 """
 
 import os
+import tempfile
 
 bind = os.environ.get("TICKETGATE_BIND", "0.0.0.0:8080")  # inside a container, behind nginx
 worker_class = "gthread"
@@ -25,3 +26,17 @@ control_socket_disable = True  # the container's root is read-only, and nobody t
 accesslog = None  # the gateway's own log is the record; paths hold release ids
 errorlog = "-"
 server_software = "ticketgate"
+
+
+def on_starting(server: object) -> None:
+    """Keep the counters of all worker processes in one folder, so that a scrape of any of them shows their sum."""
+    del server
+    os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="ticketgate-metrics-"))
+
+
+def child_exit(server: object, worker: object) -> None:
+    """Take the gauges of a worker that has ended out of the sum; its counters stay in it."""
+    from prometheus_client.multiprocess import mark_process_dead
+
+    del server
+    mark_process_dead(worker.pid)  # type: ignore[attr-defined, no-untyped-call]  # gunicorn gives its own worker

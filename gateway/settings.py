@@ -58,6 +58,7 @@ class Settings(BaseSettings):
     master_key_file: Path | None = Field(default=None, description="File (0600) that wraps data keys; default under home.")
     passphrase_file: Path | None = Field(default=None, description="File (0600) whose content encrypts private keys at rest.")
     kms_key: str | None = Field(default=None, description="KMS key id that wraps data keys instead of the master key file.")
+    metrics_budgets: bool = Field(default=False, description="Show the budget left of each dataset, by name, under /metrics.")
     checkpoints: str | None = Field(default=None, description="Where checkpoints are published: a file or s3://bucket/prefix.")
     job_timeout: int = Field(default=3600, ge=1, description="Seconds after which one step of a release is stopped.")
     job_memory_mb: int = Field(default=8192, ge=256, description="Memory limit of one step of a release, in MiB.")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from flask import Response, current_app, jsonify
 from flask_openapi3 import APIBlueprint, Tag
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from gateway.access import GatewayKeys
 from gateway.errors import Unavailable
 from gateway.web.guard import declares, house
+from gateway.web.metrics import exposition
 
+STANDING = "ticketgate.standing"
 api = APIBlueprint("health", __name__, abp_tags=[Tag(name="outside")])
 
 
@@ -36,5 +38,5 @@ def readyz() -> Response:
 @api.get("/metrics")
 @declares("public", audit=None)
 def metrics() -> Response:
-    """Counters of this process for Prometheus."""
-    return Response(generate_latest(), content_type=CONTENT_TYPE_LATEST)
+    """Counters of this server, and how the gateway stands, for Prometheus."""
+    return Response(exposition(current_app.extensions[STANDING]), content_type=CONTENT_TYPE_PLAIN_0_0_4)

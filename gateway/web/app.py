@@ -40,6 +40,7 @@ from gateway.web import (
 from gateway.web.guard import declaration_of, house
 from gateway.web.identity import authenticate
 from gateway.web.limits import add_limits
+from gateway.web.metrics import Standing, add_metrics
 from gateway.web.problems import problem_of, problem_response
 from gateway.web.sending import Desk
 from gateway.web.unauthenticated import add_noise, flush_noise, note_refused
@@ -71,8 +72,10 @@ def create_app(rooms: House, *, with_limits: bool = True, role: Role = "all") ->
     app.config["WRITES_ARTIFACTS"] = role == "all"
     app.extensions["ticketgate"] = rooms
     app.extensions[api_download.DESK] = Desk(rooms)
+    app.extensions[api_health.STANDING] = Standing(rooms) if role == "all" else None
     for module in BLUEPRINTS if role == "all" else DOWNLOADS:
         app.register_api(module.api)
+    add_metrics(app)
     app.before_request(_name_the_call)
     if rooms.settings.proxies:
         hops = rooms.settings.proxies

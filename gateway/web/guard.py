@@ -32,7 +32,7 @@ WITHIN = "within"
 UNAUDITED: Mapping[str, str] = {
     "/healthz": "says that the process lives; touches nothing",
     "/readyz": "says that database and store answer; touches no record",
-    "/metrics": "counts of the process, no identifiers",
+    "/metrics": "counts without identifiers of people, tickets or releases",
     "/.well-known/jwks.json": "public keys",
     "/.well-known/oauth-authorization-server": "public metadata",
     "/openapi.json": "the description of this interface",

@@ -23,6 +23,7 @@ from weakref import WeakSet
 from gateway.errors import TicketgateError, VerificationFailed
 from gateway.releases import House, Transfer, finish_transfer, still_stands
 from gateway.telemetry import logger, utc_now
+from gateway.web.metrics import DOWNLOAD_BYTES, DOWNLOADS
 
 __all__ = ["Desk", "Sending", "TransferStopped"]
 
@@ -79,6 +80,8 @@ class Desk:
 
     def _record(self, sending: Sending) -> None:
         transfer = sending.transfer
+        DOWNLOADS.labels(outcome=sending.outcome).inc()
+        DOWNLOAD_BYTES.inc(sending.sent)
         try:
             finish_transfer(self._house, transfer, sent=sending.sent, outcome=sending.outcome, now=utc_now())
         except TicketgateError as error:  # the intent stands in the log, the bytes are gone: nothing is left to refuse
