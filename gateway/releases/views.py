@@ -13,6 +13,7 @@ from typing import Any
 from gateway.releases.repository import Release
 from gateway.releases.states import Status
 from policies.codes import GATE_CODES
+from policies.types import GENERATORS
 
 __all__ = ["links_of", "requester_verdict", "summary", "whole"]
 
@@ -99,6 +100,9 @@ def summary(release: Release) -> dict[str, Any]:
     }
 
 
+UNDECIDED = {"line-in-interval", "not-enough-attacks", "metric-inconclusive"}
+
+
 def _unlock(release: Release) -> list[str]:
     """What the requester could do next."""
     if release.status is Status.DENIED:
@@ -106,9 +110,13 @@ def _unlock(release: Release) -> list[str]:
     if release.status is not Status.BLOCKED:
         return []
     codes = {rule["code"] for rule in (release.verdict or {}).get("rules", ()) if rule["blocks"]}
-    steps = ["ask for a differentially private generator, or for less epsilon; the same request again draws the same gate"]
-    if codes & {"line-in-interval", "not-enough-attacks", "metric-inconclusive"}:
-        steps.append("a larger holdout or table would decide what is inconclusive: ask the steward")
+    steps = []
+    if codes - UNDECIDED:
+        name = release.request["generator"]
+        is_dp = name in GENERATORS and GENERATORS[name].is_dp
+        steps.append("ask for less epsilon" if is_dp else "ask for a differentially private generator")
+    if codes & UNDECIDED:
+        steps.append("more people in table and holdout would decide what is undecided: ask the steward")
     return [*steps, "compliance sees the exact figures: name this release to them"]
 
 

@@ -67,6 +67,7 @@ def test_a_table_too_small_for_the_gate_ends_with_its_reasons(tmp_path: Path) ->
     (tmp_path / "card.yaml").write_text(CARD, encoding="utf-8")
     done = run(tmp_path, "--data", "few.csv", "--card", "card.yaml")
     assert done.returncode == 3, done.stderr[-3000:]
-    assert "the gate refused what dp-marginal made of this table" in done.stderr
+    assert "nothing may leave of this table" in done.stderr
     assert "Traceback" not in done.stderr
-    assert done.stderr.count(" is blocked:") == 2
+    assert "more people in table and holdout" in done.stderr
+    assert done.stderr.count(" is blocked:") == 1
