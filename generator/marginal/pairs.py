@@ -8,6 +8,8 @@ Invariants:
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,7 +29,7 @@ def all_pairs(model: Model, count: int) -> dict[tuple[int, int], Floats]:
         for i, a in enumerate(walk.clique):
             found |= {(a, b): margin(table, walk.clique, (a, b)) for b in walk.clique[i + 1 :] if (a, b) not in found}
     near = _neighbours(model)
-    moves = _Moves(model)
+    moves = _Moves(model, near)
     for a in range(count):
         _reach_from(a, model, near, moves, found)
     for a in range(count):
@@ -38,7 +40,7 @@ def all_pairs(model: Model, count: int) -> dict[tuple[int, int], Floats]:
 
 
 def _reach_from(a: int, model: Model, near: list[list[int]], moves: _Moves, found: dict[tuple[int, int], Floats]) -> None:
-    """Walk from a clique of variable `a` to all others, carrying P(a, separator)."""
+    """Walk from a clique of variable `a` to those that hold an unknown partner, carrying P(a, separator)."""
     start = next(k for k, walk in enumerate(model.walks) if a in walk.clique)
     stack: list[tuple[int, int, Floats | None]] = [(start, -1, None)]
     while stack:
@@ -50,10 +52,10 @@ def _reach_from(a: int, model: Model, near: list[list[int]], moves: _Moves, foun
                     two = reach @ moves.to_variable(before, place, b)
                     found[pair] = two if a < b else two.T
         for after in near[place]:
-            if after == before:
+            if after == before or all((min(a, b), max(a, b)) in found for b in moves.beyond(place, after) if b != a):
                 continue
             if reach is not None:
-                stack.append((after, place, reach @ moves.to_separator(before, place, after)))
+                stack.append((after, place, moves.to_separator(before, place, after).carry(reach)))
             else:
                 is_inside = a in model.walks[after].clique
                 stack.append((after, place, None if is_inside else moves.start(place, after, a)))
@@ -68,12 +70,38 @@ def _neighbours(model: Model) -> list[list[int]]:
     return near
 
 
-class _Moves:
-    """Transition matrices between separators, made once."""
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """P(next | before) by its cells, in order of the next: most pairs of states of two overlapping separators cannot be."""
 
-    def __init__(self, model: Model) -> None:
-        self._model = model
+    before: NDArray[np.int64]
+    first: NDArray[np.int64]
+    chance: Floats
+
+    def carry(self, reach: Floats) -> Floats:
+        """P(a, next) from P(a, before)."""
+        weighted = np.take(reach.T, self.before, axis=0) * self.chance[:, None]
+        return np.asarray(np.add.reduceat(weighted, self.first, axis=0).T)
+
+
+class _Moves:
+    """Transitions between separators, made once."""
+
+    def __init__(self, model: Model, near: list[list[int]]) -> None:
+        self._model, self._near = model, near
         self._made: dict[tuple[int, int, int], Floats] = {}
+        self._steps: dict[tuple[int, int, int], _Step] = {}
+        self._beyond: dict[tuple[int, int], frozenset[int]] = {}
+
+    def beyond(self, place: int, after: int) -> frozenset[int]:
+        """All variables of the cliques that are reached from `place` over `after`."""
+        if (place, after) not in self._beyond:
+            held = set(self._model.walks[after].clique)
+            for further in self._near[after]:
+                if further != place:
+                    held |= self.beyond(after, further)
+            self._beyond[place, after] = frozenset(held)
+        return self._beyond[place, after]
 
     def separator(self, a: int, b: int) -> tuple[int, ...]:
         walks = self._model.walks
@@ -90,12 +118,18 @@ class _Moves:
             self._made[key] = self._given(place, self.separator(before, place), (variable,))
         return self._made[key]
 
-    def to_separator(self, before: int, place: int, after: int) -> Floats:
+    def to_separator(self, before: int, place: int, after: int) -> _Step:
         """P(next separator | separator before)."""
         key = (before, place, after)
-        if key not in self._made:
-            self._made[key] = self._given(place, self.separator(before, place), self.separator(place, after))
-        return self._made[key]
+        if key not in self._steps:
+            union, joint, index = self._union(place, self.separator(before, place), self.separator(place, after))
+            row = _flat(index, union, self.separator(before, place), joint.shape)
+            column = _flat(index, union, self.separator(place, after), joint.shape)
+            order = np.argsort(column, kind="stable")
+            flat = joint.ravel()
+            chance = ratio(flat, np.asarray(np.bincount(row, flat), np.float64)[row])[order]
+            self._steps[key] = _Step(row[order], np.flatnonzero(np.diff(column[order], prepend=-1)), chance)
+        return self._steps[key]
 
     def _given(self, place: int, known: tuple[int, ...], wanted: tuple[int, ...]) -> Floats:
         joint = self._joint(place, known, wanted)
@@ -103,16 +137,20 @@ class _Moves:
 
     def _joint(self, place: int, rows: tuple[int, ...], columns: tuple[int, ...]) -> Floats:
         """P(rows, columns) of one clique as a matrix; variables on both sides must agree."""
-        clique, table = self._model.walks[place].clique, self._model.tables[place]
-        union = tuple(v for v in clique if v in rows or v in columns)
-        joint = margin(table, clique, union)
+        union, joint, index = self._union(place, rows, columns)
         sizes = joint.shape
-        index = np.indices(sizes).reshape(len(union), -1)
-        height = _flat(index, union, rows, sizes)
-        width = _flat(index, union, columns, sizes)
         matrix = np.zeros((_cells(union, rows, sizes), _cells(union, columns, sizes)))
-        matrix[height, width] = joint.ravel()
+        matrix[_flat(index, union, rows, sizes), _flat(index, union, columns, sizes)] = joint.ravel()
         return matrix
+
+    def _union(
+        self, place: int, some: tuple[int, ...], others: tuple[int, ...]
+    ) -> tuple[tuple[int, ...], Floats, NDArray[np.int64]]:
+        """The variables of one clique that stand on either side, their joint, and the state of each in each of its cells."""
+        clique, table = self._model.walks[place].clique, self._model.tables[place]
+        union = tuple(v for v in clique if v in some or v in others)
+        joint = margin(table, clique, union)
+        return union, joint, np.indices(joint.shape).reshape(len(union), -1)
 
 
 def _flat(index: NDArray[np.int64], union: tuple[int, ...], part: tuple[int, ...], sizes: tuple[int, ...]) -> NDArray[np.int64]:
