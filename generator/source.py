@@ -4,7 +4,8 @@ Responsible for reading batches, keeping at most m rows of a unit, and encoding 
 
 Invariants:
     - Which rows of a unit are kept is decided by the operating system's entropy, once for a fit.
-    - Codes of a large table are never held whole: chunks are made again from the batches in every round.
+    - Codes of a large table are never held whole: they are counted as they pass, in one pass where the counts themselves fit
+      in memory; else chunks are made again from the batches in every round.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from generator.arrow import Array
 from generator.arrow import compute as pc
 from generator.base import BadTable, Train
 from generator.encoding import Codes, Field, conform
+from generator.tally import Tally
 from policies.card import DatasetCard
 
 __all__ = ["Rows", "Source", "batches", "ranks"]
@@ -87,24 +89,40 @@ class Source:
         self._columns = {name: card.columns[name] for field in fields for name in field.columns}
         self._held: list[list[Codes]] | None = None
         self._is_streamed = False
+        self._targets = card.spec.targets
+        self.tally: Tally | None = None
 
     def chunks(self) -> Iterator[list[Codes]]:
-        """Codes by variable, chunk after chunk."""
+        """Codes by variable, chunk after chunk; a first pass over a table that is too large to hold fills `tally`."""
         if self._held is not None:
             yield from self._held
             return
         held: list[list[Codes]] | None = None if self._is_streamed else []
+        tally: Tally | None = None
         size = 0
         for chunk in self._encoded():
+            if tally is not None:
+                tally.add(chunk)
             if held is not None:
                 held.append(chunk)
                 size += sum(codes.nbytes for codes in chunk)
                 if size > HELD_BYTES:
+                    tally = self._new_tally(held)
                     held, self._is_streamed = None, True
-                    if self._rows.is_single_use:
-                        raise BadTable("batches that do not fit in memory must be given as something that can be read again")
             yield chunk
         self._held = held
+        self.tally = tally or self.tally
+
+    def _new_tally(self, held: Sequence[Sequence[Codes]]) -> Tally | None:
+        variables = [variable for field in self._fields for variable in field.variables]
+        third = next((i for i, variable in enumerate(variables) if variable.name in self._targets), None)
+        tally = Tally.planned([variable.size for variable in variables], third)
+        if self._rows.is_single_use and (tally is None or not tally.tells_all_with(third)):
+            raise BadTable("batches that do not fit in memory must be given as something that can be read again")
+        if tally is not None:
+            for chunk in held:
+                tally.add(chunk)
+        return tally
 
     def _encoded(self) -> Iterator[list[Codes]]:
         for batch in self._rows.batches():

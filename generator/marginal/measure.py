@@ -4,7 +4,8 @@ Responsible for counting groups of variables over chunks, adding noise that the 
 among candidates by the exponential mechanism.
 
 Invariants:
-    - The account is charged before counts are made; a true count never leaves this module.
+    - The account is charged before counts are used; a true count never leaves this module. (A table that is too large to
+      hold is counted in every pair as it passes, see `tally`: what nobody pays for is never looked at.)
     - Predictions that scores are compared with are rounded to whole units, so that score sensitivities are exact.
 """
 
@@ -13,11 +14,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from math import isqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
 from generator.noise import choose, discrete_gaussian
+from generator.slots import LAGS
 from generator.source import Source
 from generator.zcdp import Account
 
@@ -26,6 +29,8 @@ __all__ = ["Lens", "Measured"]
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Group = tuple[int, ...]
+FINE = 256
+"""Volumes of slots are kept in so many parts of the largest."""
 UNIT = 8
 """Scores are kept in eighths of a row."""
 
@@ -78,14 +83,48 @@ class Lens:
             )
             for (variable, _), size, part in zip(maps, sizes, rho, strict=True)
         ]  # fmt: skip
-        totals = [np.zeros(len(cells), np.int64) for _, cells in maps]
-        for chunk in self._source.chunks():
-            counted = {v: np.bincount(chunk[v], minlength=len(cells)) for v, cells in maps}
-            totals = [total + counted[variable] for total, (variable, _) in zip(totals, maps, strict=True)]
+        totals = self._cells({v: len(cells) for v, cells in maps})
         return [
-            self._noisy((v,), np.bincount(cells, total, size).astype(np.int64), variance)
-            for (v, cells), total, size, variance in zip(maps, totals, sizes, variances, strict=True)
+            self._noisy((v,), np.bincount(cells, totals[v], size).astype(np.int64), variance)
+            for (v, cells), size, variance in zip(maps, sizes, variances, strict=True)
         ]
+
+    def _cells(self, sizes: Mapping[int, int]) -> dict[int, Integers]:
+        """True counts of the cells of variables."""
+        tally = self._source.tally
+        if tally is not None:
+            return {v: tally.counts((v,), {v: np.arange(size)}) for v, size in sizes.items()}
+        totals = {v: np.zeros(size, np.int64) for v, size in sizes.items()}
+        for chunk in self._source.chunks():
+            for v, size in sizes.items():
+                totals[v] += np.bincount(chunk[v], minlength=size)
+        return totals
+
+    def measure_lags(self, *, day: int, hour: int, volume: int, values: Floats, rho: Fraction) -> Floats:
+        """Autocovariances of the volume of hourly slots around 1/2, at the lags of `generator.slots`, with noise.
+
+        The volume of a slot is the sum of its rows' values, cut at 1, so that one row moves one slot by at most 1. Slots are at
+        most 1/2 off their centre and each stands in two products of a lag: an autocovariance moves by at most 1.
+
+        Args:
+            day, hour, volume: Variables.
+            values: What each cell of the volume counts, in [0, 1].
+            rho: What all of them together may cost.
+        """
+        columns = tuple(self._names[i] for i in (day, hour, volume))
+        sensitivity = isqrt(len(LAGS) * FINE**4 - 1) + 1
+        variance = self._account.gaussian("rhythm of the volume", columns=columns, rho=rho, sensitivity=sensitivity, grain=FINE**2)
+        whole = np.round(np.clip(values, 0.0, 1.0) * FINE).astype(np.int64)
+        total = np.zeros(0, np.int64)
+        for chunk in self._source.chunks():
+            slot = chunk[day].astype(np.int64) * 24 + chunk[hour]
+            added = np.zeros(max(total.size, int(slot.max(initial=-1)) + 1), np.int64)
+            added[: total.size] = total
+            np.add.at(added, slot, whole[chunk[volume]])
+            total = added
+        series = np.minimum(total, FINE) - FINE // 2
+        sums = np.array([int((series[lag:] * series[: max(series.size - lag, 0)]).sum()) for lag in LAGS], np.int64)
+        return np.asarray((sums + discrete_gaussian(variance, sums.size)) / FINE**2, np.float64)
 
     def use_bins(self, maps: Sequence[Integers], sizes: Sequence[int]) -> None:
         """From now on count bins instead of cells."""
@@ -105,8 +144,15 @@ class Lens:
 
     def prepare(self, groups: Sequence[Group]) -> None:
         """Count these groups in one pass, for later measurements and choices (which pay when they look)."""
+        if self._maps is None:
+            return
         todo = [group for group in groups if group not in self._known]
-        if not todo or self._maps is None:
+        tally = self._source.tally
+        if tally is not None:
+            for group in (group for group in todo if tally.can_tell(group)):
+                self._known[group] = tally.counts(group, {v: self._maps[v] for v in group})
+            todo = [group for group in todo if group not in self._known]
+        if not todo:
             return
         totals = {group: np.zeros(int(np.prod([self._sizes[i] for i in group])), np.int64) for group in todo}
         needed = sorted({variable for group in todo for variable in group})
