@@ -23,11 +23,24 @@ from generator.sgd.parameters import SgdParameters
 from generator.zcdp import default_delta
 from policies.types import GENERATORS, PrivacyTarget
 
-__all__ = ["ConfigReport", "Plan", "Quality", "default_delta", "plan", "privacy_level", "recommend", "validate_config"]
+__all__ = [
+    "MOST_ROWS",
+    "ConfigReport",
+    "Plan",
+    "Quality",
+    "default_delta",
+    "plan",
+    "privacy_level",
+    "recommend",
+    "validate_config",
+]
 
 Quality = Literal["privacy", "balanced", "quality"]
 EPSILON_OF: Mapping[Quality, Decimal] = {"privacy": Decimal(1), "balanced": Decimal(3), "quality": Decimal(10)}
 LEVELS = ((Decimal(1), "strong"), (Decimal(3), "good"), (Decimal(10), "moderate"), (Decimal(20), "weak"))
+MOST_ROWS = 10**12
+MOST_STEPS = 1_000_000
+ROWS_WORDS = f"a table has between 1 and {MOST_ROWS} rows"
 FEW_ROWS = 1000
 LEAST_NOISE = 0.2
 SMALL_BATCH = 64
@@ -124,8 +137,8 @@ def validate_config(
     if generator not in GENERATORS:
         found.errors.append(f"there is no generator '{generator}'; there are {', '.join(GENERATORS)}")
         return _report(generator, found, None, None)
-    if rows is not None and rows < 1:
-        found.errors.append("a table has at least one row")
+    if rows is not None and not 1 <= rows <= MOST_ROWS:
+        found.errors.append(ROWS_WORDS)
         return _report(generator, found, None, None)
     if not GENERATORS[generator].is_dp:
         found.warnings.append(f"'{generator}' gives no privacy guarantee; the policy must allow that")
@@ -135,6 +148,9 @@ def validate_config(
     target = _target(found, epsilon, default_delta(rows) if delta is None else delta, rows)
     if target is None:
         return _report(generator, found, None, None, rows=rows)
+    batch = values.get("batch_size")
+    if rows is not None and isinstance(batch, int) and batch > rows:
+        found.warnings.append(f"a batch of {batch} is more than the {rows} rows: every row takes part in every step")
     planned = _planned(found, generator, target, _with_epochs(found, generator, values, epochs, rows), rows)
     if planned is not None:
         _judge(found, planned, rows, noise_multiplier)
@@ -159,8 +175,8 @@ def recommend(
         raise ValueError(f"a quality is one of {', '.join(EPSILON_OF)}, not '{desired_quality}'")
     if generator not in GENERATORS:
         raise ValueError(f"there is no generator '{generator}'; there are {', '.join(GENERATORS)}")
-    if rows is not None and rows < 1:
-        raise ValueError("a table has at least one row")
+    if rows is not None and not 1 <= rows <= MOST_ROWS:
+        raise ValueError(ROWS_WORDS)
     if not GENERATORS[generator].is_dp:
         return {"generator": generator, "epsilon": None, "delta": None, "hyperparameters": {}, "expected_privacy_level": "none"}
     target = PrivacyTarget(epsilon=epsilon or EPSILON_OF[desired_quality], delta=default_delta(rows))
@@ -208,10 +224,12 @@ def _with_epochs(
         found.warnings.append(f"'{generator}' has no epochs: it reads the table a few times, whatever is stated")
     elif "steps" in values:
         found.errors.append("state epochs or steps, not both")
-    elif epochs <= 0 or not epochs.is_finite():
+    elif not epochs.is_finite() or epochs <= 0:
         found.errors.append("epochs is a positive number")
+    elif epochs > MOST_STEPS * Decimal(parameters.rate(rows)):
+        found.errors.append(f"{epochs} passes over the table are more than {MOST_STEPS} steps; ask for fewer epochs")
     else:
-        return {**values, "steps": min(1_000_000, math.ceil(float(epochs) / parameters.rate(rows)))}
+        return {**values, "steps": math.ceil(float(epochs) / parameters.rate(rows))}
     return values
 
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from policies.codes import GATE_CODES
+
 __all__ = ["explain", "explain_decision", "explain_verdict"]
 
 MARKS = {"pass": "ok  ", "warn": "warn", "fail": "FAIL", "inconclusive": "open", "not_applicable": "n/a "}
@@ -37,7 +39,12 @@ def explain_verdict(verdict: Mapping[str, Any]) -> str:
     blocking = sum(bool(rule.get("blocks")) for rule in rules)
     head = "gate: passed" if verdict["passed"] else f"gate: refused by {blocking} of {len(rules)} rules"
     ordered = sorted(rules, key=lambda rule: (not rule.get("blocks"), rule["status"] != "warn"))
-    return "\n".join([head, *(f"  {MARKS[rule['status']]}  {rule['message']}  [{rule['code']}]" for rule in ordered)])
+    return "\n".join([head, *(f"  {MARKS[rule['status']]}  {_said(rule)}  [{rule['code']}]" for rule in ordered)])
+
+
+def _said(rule: Mapping[str, Any]) -> str:
+    """The sentence of a rule; the code's own where figures are not disclosed."""
+    return str(rule.get("message") or f"{rule['metric']}: {GATE_CODES.get(rule['code'], rule['status'])}")
 
 
 def _decision_lines(decision: Mapping[str, Any]) -> Iterator[str]:
@@ -80,5 +87,5 @@ def _duties(duties: Mapping[str, Any] | None, *, permitted: bool) -> Iterator[st
 def _shown(value: Any) -> str:
     if value is None:
         return "nothing"
-    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    text = (", ".join(map(str, value)) or "nothing") if isinstance(value, list) else str(value)
     return text if len(text) <= WIDE else f"{text[:WIDE]}…"

@@ -108,7 +108,10 @@ def from_pydantic(
         places: Where a path stands; the flag asks for the key instead of its value.
     """
     findings: dict[tuple[str, str], Finding] = {}
+    inner = {error["loc"][:depth] for error in errors for depth in range(len(error["loc"]))}
     for error in errors:
+        if error["type"] == "too_short" and error["loc"] in inner:
+            continue  # its entries were refused one by one, and are told of
         loc = _document_path(error["loc"], places)
         unknown = error["type"] == "extra_forbidden"
         line, column = places(loc, unknown)
@@ -165,6 +168,8 @@ def _sentence(error: ErrorDetails, *, keys: Sequence[str]) -> tuple[str, str | N
         return f"{_shown(given)} is not one of {choices}", nearest(str(given), words)
     if kind == "value_error":
         return str(context["error"]), f"{given}d" if isinstance(given, int) and "duration" in str(context["error"]) else None
+    if kind == "too_short":
+        return f"at least {context['min_length']} must be named, not {context['actual_length']}", None
     text = f"{error['msg'][0].lower()}{error['msg'][1:]}"
     meant = _BOOLEANS.get(str(given).lower()) if kind == "bool_type" else None
     return text if given is None else f"{text}, not {_shown(given)}", meant

@@ -185,6 +185,14 @@ def _generation(policy: ReleasePolicy, document: Document) -> Iterator[Finding]:
             f"one release may cost {rules.epsilon.max}, but all together only {budget.epsilon}",
             str(budget.epsilon),
         )
+    narrowest = min((window.epsilon for window in (budget.windows if budget else None) or ()), default=None)
+    if narrowest is not None and rules.epsilon is not None and rules.epsilon.max > narrowest:
+        yield document.finding(
+            (*where, "epsilon", "max"),
+            "unreachable-rule",
+            f"one release may cost {rules.epsilon.max}, but a window of the budget never lets more than {narrowest} through",
+            str(narrowest),
+        )
     if budget is not None and rules.delta.max > budget.delta:
         yield document.finding(
             (*where, "delta", "max"),

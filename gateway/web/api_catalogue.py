@@ -21,12 +21,15 @@ from gateway.errors import InvalidRequest
 from gateway.releases.history import Sight, replay_under
 from gateway.releases.request import enforceable, limits_of
 from gateway.releases.small_jobs import request_job
+from gateway.releases.views import requester_verdict
 from gateway.telemetry import utc_now
+from gateway.web.api_requests import visible
 from gateway.web.guard import WITHIN, declares, house, record
 from gateway.web.identity import caller
 from gateway.web.problems import problem_response
 from gateway.web.schemas import ProblemDocument
 from policies.canonical import canonical_json
+from policies.explain import explain as in_words
 from policies.findings import DocumentInvalid, Finding
 from policies.lint import lint_file
 from policies.loader import load_policy
@@ -209,8 +212,16 @@ def _moment(text: str) -> datetime:
 @api.post("/policies/explain")
 @declares("policies:read", audit="policy.explained")
 def explain(body: ExplainBody) -> Response:
-    """One past decision, rule by rule."""
-    from gateway.web.api_requests import visible
-
+    """One past decision and its verdict, rule by rule, in words and as JSON; figures at the level that the caller may see."""
     release = visible(body.release_id)
-    return jsonify({"release_id": release.id, "decision": dict(release.decision)})
+    exact = "reports:read-exact" in caller().scopes
+    verdict = release.verdict if exact else requester_verdict(release)
+    decision = dict(release.decision) if exact else {**release.decision, "shadows": []}
+    return jsonify(
+        {
+            "release_id": release.id,
+            "decision": decision,
+            "verdict": verdict,
+            "text": in_words(decision, None if verdict is None else dict(verdict)),
+        }
+    )

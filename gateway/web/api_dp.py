@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from flask import Response, jsonify
 from flask_openapi3 import APIBlueprint, Tag
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.errors import InvalidRequest
 from gateway.web.guard import declares
-from generator.privacy import recommend, validate_config
+from generator.privacy import MOST_ROWS, recommend, validate_config
 from policies.types import GENERATORS
 
 api = APIBlueprint("dp", __name__, url_prefix="/v1/dp", abp_tags=[Tag(name="dp")])
@@ -25,7 +25,9 @@ class ValidateBody(BaseModel):
     generator: str = Field(max_length=64)
     epsilon: Decimal | None = Field(default=None, gt=0, le=1000)
     delta: Decimal | None = Field(default=None, gt=0, lt=1)
-    rows: int | None = Field(default=None, ge=1, description="Privacy units in the table, as far as publicly known.")
+    rows: Annotated[int, Field(strict=True)] | None = Field(
+        default=None, ge=1, le=MOST_ROWS, description="Privacy units in the table, as far as publicly known."
+    )
     epochs: Decimal | None = Field(default=None, gt=0, le=100000)
     noise_multiplier: float | None = Field(default=None, gt=0, le=10000)
     hyperparameters: dict[str, Any] = Field(default_factory=dict)
@@ -38,7 +40,7 @@ class RecommendQuery(BaseModel):
 
     generator: str = Field(default="dp-marginal", max_length=64)
     desired_quality: Literal["privacy", "balanced", "quality"] = "balanced"
-    rows: int | None = Field(default=None, ge=1)
+    rows: int | None = Field(default=None, ge=1, le=MOST_ROWS)
 
 
 @api.post("/validate-config")

@@ -87,10 +87,11 @@ def test_decision_and_gate_are_replayed_with_the_rules_that_did_it(town: Town, i
 
 def test_a_blocked_release_that_a_candidate_lets_out(town: Town, ids: dict[str, str]) -> None:
     rule = {"metric": "utility.marginals.ks.worst", "code": "beyond-line", "blocks": True}
+    kept = json.dumps(dict(town.release(ids["released"]).verdict))
     put(town, ids["released"], verdict=json.dumps({"passed": False, "rules": [rule]}))
     loose = simulate(town, "carl", candidate()).get_json()
     assert changed(loose) == {"newly_released": [(ids["released"], ("gate utility.marginals.ks.worst: beyond-line",))]}
-    put(town, ids["released"], verdict=json.dumps({"passed": True, "rules": []}))
+    put(town, ids["released"], verdict=kept)
 
 
 def test_who_may_not_see_exact_figures_cannot_ask_for_them_line_by_line(town: Town, ids: dict[str, str]) -> None:
@@ -119,6 +120,22 @@ def test_a_candidate_is_linted_and_every_finding_is_told(town: Town, shape: type
     assert [finding["code"] for finding in unknown["findings"] if finding["severity"] == "error"] == ["unknown-metric"]
     assert simulate(town, "carl", {"kind": "Dataset"}).status_code == 422
     assert simulate(town, "carl", candidate(), since="yesterday").status_code == 422
+
+
+def test_a_decision_is_explained_and_figures_stay_at_the_level_that_one_may_see(town: Town, ids: dict[str, str]) -> None:
+    def explained(who: str, release_id: str) -> Any:
+        return town.post("/v1/policies/explain", who, json={"release_id": release_id})
+
+    own, whole = (explained(who, ids["released"]).get_json() for who in ("ana", "carl"))
+    assert "gate: passed" in own["text"]
+    assert [rule["observed"] for rule in own["verdict"]["rules"]] == [None]
+    assert isinstance(whole["verdict"]["rules"][0]["observed"], float)
+    assert "is 0." in whole["text"]
+    assert "is 0." not in own["text"]
+    denied = explained("ana", ids["denied"]).get_json()
+    assert "FAIL  request.max_rows" in denied["text"]
+    assert "to unlock: 1. ask for at most 5000 rows" in denied["text"]
+    assert explained("eve", ids["denied"]).status_code == 404
 
 
 def test_decisions_of_before_the_facts_were_kept_are_counted_and_not_guessed(town: Town, ids: dict[str, str]) -> None:

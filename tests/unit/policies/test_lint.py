@@ -64,6 +64,10 @@ AUC_LINE = "- {metric: privacy.membership_inference.auc, max: 0.55}"
         ("max: 3.0}", "max: 3.0}, allow_non_dp: true", "unreachable-rule", 9, "warning", None),
         ("max: 3.0}", "max: 13.0}", "unreachable-rule", 9, "error", "10"),
         ("max: 3.0}", "max: 3.0}, delta: {max: 1e-4}", "unreachable-rule", 9, "error", None),
+        ("1e-5}", "1e-5, windows: [{epsilon: 2, length: 30d}]}", "unreachable-rule", 9, "error", "2"),
+        ("1e-5}", "1e-5, windows: [{epsilon: 10, length: 30d}]}", "wrong-value", 10, "error", None),
+        ("1e-5}", "1e-5, windows: [{epsilon: 5, length: 30}]}", "wrong-value", 10, "error", "30d"),
+        ("1e-5}", "1e-5, windows: []}", "wrong-value", 10, "error", None),
         ("budget: {epsilon: 10, delta: 1e-5}", "mode: audit", "no-budget", 5, "warning", None),
         ("max: 3.0", "max: 30.0", "wide-epsilon", 9, "warning", None),
         ("{projects: [DATA]}", "{types: [Task]}", "any-project", 8, "warning", None),
@@ -128,3 +132,8 @@ def test_cards_and_case_files_are_read_too():
     assert lint_file(library / "cases" / "health.yaml") == ()
     assert found("kind: Dataset\n")[0][0] == "missing-key"
     assert found("kind: Policy\n")[0][0] == "unknown-kind"
+
+
+def test_a_list_whose_entries_are_all_wrong_is_not_called_empty_too():
+    results = found(SOUND.replace("purposes: [testing]", "purposes: [testing], roles: [analist]"))
+    assert [(entry[0], entry[3]) for entry in results] == [("wrong-value", "analyst")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from decimal import Decimal
 from typing import Any
@@ -83,12 +84,22 @@ def test_no_noise_keeps_a_target_that_the_histograms_alone_exceed(monkeypatch: p
         ({"generator": "dp-ar", "epsilon": Decimal("1e9")}, "lies between"),
         ({"generator": "dp-ar", "epsilon": Decimal(1), "delta": Decimal(1)}, "δ lies between"),
         ({"generator": "dp-marginal", "epsilon": Decimal(1), "delta": Decimal("1e-3"), "rows": 1000}, "not below 1/1000"),
-        ({"generator": "dp-marginal", "epsilon": Decimal(1), "rows": 0}, "at least one row"),
+        ({"generator": "dp-marginal", "epsilon": Decimal(1), "rows": 0}, "between 1 and"),
+        ({"generator": "dp-ar", "epsilon": Decimal(1), "rows": 10**23}, "between 1 and"),
         ({"generator": "ctgan", "epsilon": Decimal(1)}, "takes no ε"),
         ({"generator": "dp-ar", "epsilon": Decimal(1), "hyperparameters": {"stepz": 1}}, "stepz"),
         ({"generator": "dp-ar", "epsilon": Decimal(1), "hyperparameters": {"steps": 0}}, "steps"),
         ({"generator": "dp-ar", "epsilon": Decimal(1), "hyperparameters": {"steps": 5}, "epochs": Decimal(1)}, "not both"),
         ({"generator": "dp-ar", "epsilon": Decimal(1), "epochs": Decimal(-1)}, "positive"),
+        ({"generator": "dp-ar", "epsilon": Decimal(1), "epochs": Decimal("NaN")}, "positive"),
+        ({"generator": "dp-ar", "epsilon": Decimal(1), "epochs": Decimal("sNaN")}, "positive"),
+        ({"generator": "dp-ar", "epsilon": Decimal(1), "epochs": Decimal("Infinity")}, "positive"),
+        ({"generator": "dp-ar", "epsilon": Decimal(1), "rows": 2000, "epochs": Decimal("1e30")}, "more than 1000000 steps"),
+        ({"generator": "dp-ar", "epsilon": Decimal("sNaN")}, "lies between"),
+        ({"generator": "dp-ar", "epsilon": Decimal(1), "delta": Decimal("NaN")}, "δ lies between"),
+        ({"generator": "dp-ar", "epsilon": Decimal(1), "noise_multiplier": math.nan}, "noise multiplier"),
+        ({"generator": "dp-ar", "epsilon": Decimal(1), "hyperparameters": {"sampling_rate": math.nan}}, "sampling_rate"),
+        ({"generator": "dp-ar", "epsilon": Decimal(1), "hyperparameters": {"batch_size": "lots"}}, "batch_size"),
         ({"generator": "dp-ar", "epsilon": Decimal(1), "noise_multiplier": 0.0001}, "noise multiplier"),
     ],
 )
@@ -105,6 +116,10 @@ def test_each_error_says_what_is_wrong(config: dict[str, Any], words: str) -> No
         ({"generator": "dp-marginal", "epsilon": Decimal(15), "rows": 5000}, "promises a person little"),
         ({"generator": "dp-marginal", "epsilon": Decimal(1), "rows": 200}, "rows are few"),
         ({"generator": "dp-marginal", "epsilon": Decimal(1), "epochs": Decimal(3)}, "no epochs"),
+        (
+            {"generator": "dp-ar", "epsilon": Decimal(1), "rows": 2000, "hyperparameters": {"batch_size": 5000}},
+            "more than the 2000",
+        ),
         ({"generator": "dp-marginal", "epsilon": Decimal(1), "noise_multiplier": 3.0}, "ignored"),
         ({"generator": "dp-ar", "epsilon": Decimal(1), "rows": 2000, "hyperparameters": {"batch_size": 10}}, "drowns them"),
         (
