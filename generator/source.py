@@ -29,6 +29,7 @@ __all__ = ["Rows", "Source", "batches", "ranks"]
 
 HELD_BYTES = 256 << 20
 CHUNK_ROWS = 1 << 17
+TWICE = "batches that do not fit in memory must be given as something that can be read again"
 Integers = NDArray[np.int64]
 
 
@@ -97,6 +98,8 @@ class Source:
         if self._held is not None:
             yield from self._held
             return
+        if self._is_streamed and self._rows.is_single_use:
+            raise BadTable(TWICE)
         held: list[list[Codes]] | None = None if self._is_streamed else []
         tally: Tally | None = None
         size = 0
@@ -118,7 +121,7 @@ class Source:
         third = next((i for i, variable in enumerate(variables) if variable.name in self._targets), None)
         tally = Tally.planned([variable.size for variable in variables], third)
         if self._rows.is_single_use and (tally is None or not tally.tells_all_with(third)):
-            raise BadTable("batches that do not fit in memory must be given as something that can be read again")
+            raise BadTable(TWICE)
         if tally is not None:
             for chunk in held:
                 tally.add(chunk)
