@@ -48,7 +48,7 @@ def test_a_broken_trainer_without_noise_is_caught() -> None:
 
 
 def test_a_broken_trainer_that_halves_its_noise_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Variance of the recorded noise against the accounted one; false alarms below 1e-5."""
+    """Variance of the recorded noise against the accounted one; false alarms below 1e-7."""
     recorded: list[np.ndarray] = []
     honest = engine.gaussian
 
@@ -60,11 +60,11 @@ def test_a_broken_trainer_that_halves_its_noise_is_caught(monkeypatch: pytest.Mo
     monkeypatch.setattr(engine, "gaussian", halved)
     trained(table(with_canary=True), noise=2.0)
     draws = np.concatenate(recorded)
-    assert abs(draws.var() - 1.0) > 4.5 * np.sqrt(2 / draws.size)
+    assert abs(draws.var() - 1.0) > 5.5 * np.sqrt(2 / draws.size)
 
 
 def test_the_honest_trainer_draws_what_it_accounts_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same test passes the honest one; false alarms below 1e-5."""
+    """The same test passes the honest one; false alarms below 1e-7."""
     recorded: list[np.ndarray] = []
     honest = engine.gaussian
 
@@ -76,4 +76,4 @@ def test_the_honest_trainer_draws_what_it_accounts_for(monkeypatch: pytest.Monke
     monkeypatch.setattr(engine, "gaussian", kept)
     trained(table(with_canary=True), noise=2.0)
     draws = np.concatenate(recorded)
-    assert abs(draws.var() - 1.0) < 4.5 * np.sqrt(2 / draws.size)
+    assert abs(draws.var() - 1.0) < 5.5 * np.sqrt(2 / draws.size)

@@ -31,9 +31,9 @@ def card_of():
 
 @pytest.fixture
 def fit():
-    def run(table, card, *, name="dp-marginal", epsilon="1", delta="1e-9"):
+    def run(table, card, *, name="dp-marginal", epsilon="1", delta="1e-9", **values):
         target = PrivacyTarget(epsilon=Decimal(epsilon), delta=Decimal(delta))
-        return create(name).fit(table, card=card, target=target, rng=np.random.default_rng(0))
+        return create(name, values).fit(table, card=card, target=target, rng=np.random.default_rng(0))
 
     return run
 
