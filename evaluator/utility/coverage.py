@@ -11,6 +11,7 @@ Invariants:
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -110,26 +111,49 @@ def _categories(tables: Tables) -> MetricResult:
 
 def _range(tables: Tables) -> MetricResult:
     """Share of train's middle 98 % that synthetic's middle 98 % covers, mean over columns; extremes stay out of it."""
-    method = "overlap of central ranges; mean over columns"
+    method = "overlap of central ranges; mean over columns; normal order statistics"
     shares: dict[str, float] = {}
+    ends: list[tuple[float, float]] = []
     for column in tables.continuous:
-        train, synthetic = column.present("train"), column.present("synthetic")
-        if len(train) and len(synthetic):
-            low, high = np.quantile(train, [TAIL, 1 - TAIL])
-            other_low, other_high = np.quantile(synthetic, [TAIL, 1 - TAIL])
-            width = float(high - low)
-            overlap = float(min(high, other_high) - max(low, other_low))
-            shares[column.name] = max(0.0, overlap / width) if width > 0 else float(other_low <= low <= other_high)
+        if len(column.present("train")) and len(column.present("synthetic")):
+            train, synthetic = (_central(tables, column, side) for side in SIDES)
+            shares[column.name] = _overlap((train[0][1], train[1][1]), (synthetic[0][1], synthetic[1][1]))
+            moved = [
+                _overlap((low, high), (other_low, other_high))
+                for low, high, other_low, other_high in itertools.product(train[0], train[1], synthetic[0], synthetic[1])
+            ]
+            ends.append((min(moved), max(moved)))
     if not shares:
         return MetricResult.not_applicable(direction="higher", method=method, why="no column has a range in both tables")
     worst = min(shares, key=lambda name: (shares[name], name))
+    low, high = (float(np.mean([end[which] for end in ends])) for which in (0, 1))
+    value = float(np.mean(list(shares.values())))
     return MetricResult(
-        value=float(np.mean(list(shares.values()))),
+        value=value,
+        interval=(min(low, value), max(high, value)),
+        confidence=CONFIDENCE,
         direction="higher",
         method=method,
         n=tables.rows["synthetic"],
         detail={"worst": shares[worst], "column": worst},
     )
+
+
+def _central(tables: Tables, column: Measured, side: Side) -> FloatArray:
+    """Both ends of the middle 98 %: each as lower bound, estimate and upper bound, four ends of two tables at once."""
+    values = column.present(side)
+    effective = len(values) * tables.effective[side] / max(tables.rows[side], 1)
+    reach = float(-ndtri((1 - CONFIDENCE) / 2 / 4)) * math.sqrt(TAIL * (1 - TAIL) / max(effective, 1.0))
+    places = [[max(0.0, end - reach), end, min(1.0, end + reach)] for end in (TAIL, 1 - TAIL)]
+    return np.asarray(np.quantile(values, places))
+
+
+def _overlap(train: tuple[float, float], synthetic: tuple[float, float]) -> float:
+    """Share of train's range that the other covers; a range of one value is covered when it lies within the other."""
+    width = float(train[1] - train[0])
+    if width <= 0:
+        return float(synthetic[0] <= train[0] <= synthetic[1])
+    return float(max(0.0, (min(train[1], synthetic[1]) - max(train[0], synthetic[0])) / width))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -40,6 +42,8 @@ MAX_TESTED: Final = 40_000
 MAX_CLASSES: Final = 10
 MIN_ROWS: Final = 50
 MIN_CLASS: Final = 10
+ONE_FOREST: Final = Lock()
+"""Held by a forest: scikit-learn swaps the warning filters of the whole process while one runs, and two at once break that."""
 Trained = Literal["train", "synthetic"]
 TRAINED: Final[tuple[Trained, Trained]] = ("train", "synthetic")
 
@@ -118,8 +122,8 @@ def _predict(tables: Tables, target: str) -> Predicted:
     seed = int(tables.inputs.generator("utility.models", target).integers(2**31))
     jobs = {
         (model, trained): _Job(model, task, matrices[trained], task.values[trained], matrices["holdout"], seed)
-        for model in ("forest", "boosting", "linear")
         for trained in TRAINED
+        for model in ("forest", "boosting", "linear")
     }
     return Predicted(task=task, scores=in_parallel(jobs))
 
@@ -186,10 +190,14 @@ class _Job:
         if self.model == "linear":
             return self._logistic(present)
         model = boosting(self.seed, len(present)) if self.model == "boosting" else _forest(self.seed)
-        model.fit(self.training.plain, self.values)
         scores = np.zeros((len(self.tested.plain), len(self.task.classes)))
-        scores[:, model.classes_.astype(np.int64)] = model.predict_proba(self.tested.plain)
+        with self._alone():
+            model.fit(self.training.plain, self.values)
+            scores[:, model.classes_.astype(np.int64)] = model.predict_proba(self.tested.plain)
         return scores
+
+    def _alone(self) -> AbstractContextManager[object]:
+        return ONE_FOREST if self.model == "forest" else nullcontext()
 
     def _logistic(self, present: FloatArray) -> FloatArray:
         scores = np.zeros((len(self.tested.plain), len(self.task.classes)))
@@ -210,8 +218,9 @@ class _Job:
             model = RandomForestRegressor(
                 n_estimators=16, max_depth=12, min_samples_leaf=5, max_features=0.5, random_state=self.seed
             )
-        model.fit(self.training.plain, self.values)
-        return np.asarray(model.predict(self.tested.plain)[:, None])
+        with self._alone():
+            model.fit(self.training.plain, self.values)
+            return np.asarray(model.predict(self.tested.plain)[:, None])
 
 
 def boosting(seed: int, classes: int = 2) -> Any:

@@ -7,7 +7,9 @@ What is reproduced, oddities included: only pairs that are related in train coun
 numbers of a mixed pair are cut into ten equal bins of *each table's own* range, so a shifted synthetic column can look aligned;
 a missing value falls into the last bin. SDMetrics draws 50,000 rows at random above that size, we use all rows.
 
-Invariants: the score is a mean and says nothing about the worst column or pair: gate on `utility.pairs.*` instead.
+Invariants:
+    - The score is a mean and says nothing about the worst column or pair: gate on `utility.pairs.*` instead.
+    - The interval is the mean of the columns' (or pairs') half-widths, which holds however they hang together.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from typing import Final
 
 import numpy as np
 
+from evaluator.utility.intervals import CONFIDENCE, around, correlation_change, dkw_pair, tv_margin
 from evaluator.utility.marginals import ks_distance, shares
 from evaluator.utility.tables import FloatArray, IntArray, Measured, Side, Tables
 from policies.metrics import MetricResult
@@ -35,27 +38,73 @@ def measure(tables: Tables) -> dict[str, MetricResult]:
     """The score and its two halves."""
     columns = [column for column in tables.columns.values() if column.spec.type != "text"]
     shapes = {column.name: column_shape(column) for column in columns}
-    known = [score for score in shapes.values() if score is not None]
+    known = {name: score for name, score in shapes.items() if score is not None}
     if not known:
         none = MetricResult.not_applicable(direction="higher", method=METHOD, why="no column that SDMetrics scores")
         return dict.fromkeys(("utility.overall", "utility.overall.shapes", "utility.overall.pair_trends"), none)
     bins = {column.name: _bins(column) for column in columns}
     pairs = list(itertools.combinations(columns[:MAX_COLUMNS], 2))
-    trends = [pair_trend(first, second, bins[first.name], bins[second.name]) for first, second in pairs]
-    found = [score for score in trends if score is not None]
-    n = min(tables.rows["train"], tables.rows["synthetic"])
-    halves = {"shapes": float(np.mean(known))} | ({"pair_trends": float(np.mean(found))} if found else {})
-    results = {
-        f"utility.overall.{name}": MetricResult(value=value, direction="higher", method=METHOD, n=n)
-        for name, value in halves.items()
+    trends = {
+        (first.name, second.name): pair_trend(first, second, bins[first.name], bins[second.name]) for first, second in pairs
     }
+    found = {pair: score for pair, score in trends.items() if score is not None}
+    halves = {"shapes": _mean(list(known.values()), [_shape_margin(tables, tables.columns[name]) for name in known])}
+    if found:
+        margins = [_trend_margin(tables, pair, score, bins) for pair, score in found.items()]
+        halves["pair_trends"] = _mean(list(found.values()), margins)
+    results = {f"utility.overall.{name}": _result(tables, half) for name, half in halves.items()}
     if not found:
         results["utility.overall.pair_trends"] = MetricResult.not_applicable(
             direction="higher", method=METHOD, why="no pair of columns is related in train"
         )
-    detail = {**halves, "columns": len(known), "pairs": len(found), "of_columns": len(columns)}
-    overall = MetricResult(value=float(np.mean(list(halves.values()))), direction="higher", method=METHOD, n=n, detail=detail)
-    return results | {"utility.overall": overall}
+    detail = {**{name: half[0] for name, half in halves.items()}, "columns": len(known), "pairs": len(found)}
+    whole = _mean([half[0] for half in halves.values()], [half[1] for half in halves.values()])
+    return results | {"utility.overall": _result(tables, whole, of_columns=len(columns), **detail)}
+
+
+def _mean(scores: list[float], margins: list[float]) -> tuple[float, float]:
+    """A mean and its half-width: at most the mean of the half-widths, however the scores hang together."""
+    return float(np.mean(scores)), float(np.mean(margins))
+
+
+def _result(tables: Tables, score: tuple[float, float], **detail: object) -> MetricResult:
+    return MetricResult(
+        value=score[0],
+        interval=around(*score),
+        confidence=CONFIDENCE,
+        direction="higher",
+        method=f"{METHOD}; mean half-width",
+        n=min(tables.rows["train"], tables.rows["synthetic"]),
+        detail=detail,
+    )
+
+
+def _shape_margin(tables: Tables, column: Measured) -> float:
+    """Half-width of one column's score (as for the distance that it is one minus)."""
+    sizes = [tables.effective[side] * (1 - float(np.mean(column.missing(side)))) for side in SIDES]
+    if column.is_continuous:
+        return dkw_pair(*sizes)
+    parts = [column.codes[side][column.codes[side] > 0] for side in SIDES]
+    both = zip(parts, sizes, strict=True)
+    return min(1.0, sum(tv_margin(shares(part, len(column.labels)), n, alpha=(1 - CONFIDENCE) / 2) for part, n in both))
+
+
+def _trend_margin(
+    tables: Tables, pair: tuple[str, str], score: float, bins: dict[str, dict[Side, tuple[IntArray, int]]]
+) -> float:
+    """Half-width of one pair's score."""
+    first, second = (tables.columns[name] for name in pair)
+    if first.is_continuous and second.is_continuous:
+        train, synthetic = (_pearson(first.values[side], second.values[side]) or 0.0 for side in SIDES)
+        sizes = (tables.effective["train"], tables.effective["synthetic"])
+        low, high = correlation_change(train, synthetic, sizes=sizes, alpha=1 - CONFIDENCE)
+        return max(1 - score - low / 2, high / 2 - (1 - score), 0.0)
+    margin = 0.0
+    for side in SIDES:
+        (codes, size), (others, width) = bins[pair[0]][side], bins[pair[1]][side]
+        joint = shares(codes * width + others, size * width)
+        margin += tv_margin(joint, tables.effective[side], alpha=(1 - CONFIDENCE) / 2)
+    return min(1.0, margin)
 
 
 def column_shape(column: Measured) -> float | None:

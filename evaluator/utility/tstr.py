@@ -129,11 +129,20 @@ def _ranking(replicates: Replicates, n: int) -> MetricResult:
     for first, second in itertools.combinations(MODELS, 2):
         on_train = replicates[first, "train"] - replicates[second, "train"]
         if abs(float(on_train[0])) > SURE * float(np.std(on_train[1:])):
-            on_synthetic = float(replicates[first, "synthetic"][0] - replicates[second, "synthetic"][0])
-            signs.append(float(np.sign(on_train[0]) * np.sign(on_synthetic)))
+            on_synthetic = replicates[first, "synthetic"] - replicates[second, "synthetic"]
+            signs.append(np.sign(on_train[0]) * np.sign(on_synthetic))
     method = "Kendall's tau over surely ordered pairs of models"
     if not signs:
         return MetricResult.not_applicable(
             direction="higher", method=method, why="on train no model is surely better than another"
         )
-    return MetricResult(value=float(np.mean(signs)), direction="higher", method=method, n=n, detail={"pairs": len(signs)})
+    agreed = np.mean(signs, axis=0)
+    return MetricResult(
+        value=float(agreed[0]),
+        interval=interval(agreed, low=-1.0),
+        confidence=CONFIDENCE,
+        direction="higher",
+        method=f"{method}; paired bootstrap of units",
+        n=n,
+        detail={"pairs": len(signs)},
+    )
