@@ -45,7 +45,14 @@ class Subject:
 
 
 def subject(
-    name: str, table: pa.Table, rows: int, *, quasi: tuple[str, ...], sensitive: tuple[str, ...], unit: str | None = None
+    name: str,
+    table: pa.Table,
+    rows: int,
+    *,
+    quasi: tuple[str, ...],
+    sensitive: tuple[str, ...],
+    unit: str | None = None,
+    time: str | None = None,
 ) -> Subject:
     """A subject with types read off the table; roles as given."""
     columns = {}
@@ -54,7 +61,7 @@ def subject(
         kind = "date" if pa.types.is_date(field.type) else "datetime" if pa.types.is_timestamp(field.type) else kind
         role = "quasi-identifier" if field.name in quasi else "sensitive" if field.name in sensitive else "other"
         columns[field.name] = {"type": "id", "role": "identifier"} if field.name == unit else {"type": kind, "role": role}
-    spec = {"source": "x", "columns": columns}
+    spec = {"source": "x", "columns": columns} | ({} if time is None else {"time_index": time})
     if unit is not None:
         spec |= {"privacy_unit": unit, "max_rows_per_unit": MOST_PER_UNIT}
     card = DatasetCard.model_validate(
@@ -71,7 +78,7 @@ def subjects() -> Iterator[Subject]:
     yield subject("adult", adult, 16_000, quasi=quasi, sensitive=("income",))
     yield subject("adult-plain", adult.drop_columns(["fnlwgt"]), 16_000, quasi=quasi, sensitive=("income",))
     bike = pyarrow.csv.read_csv(DATA / "bike_hour.csv").drop_columns(["instant"])
-    yield subject("bike-hour", bike, 5_700, quasi=("dteday", "hr", "weathersit"), sensitive=("casual",))
+    yield subject("bike-hour", bike, 5_700, quasi=("dteday", "hr", "weathersit"), sensitive=("casual",), time="dteday")
     stays = pyarrow.parquet.read_table(DATA / "diabetes130.parquet").drop_columns(["encounter_id"])
     yield subject(
         "hospital-stays",
@@ -90,7 +97,9 @@ def subjects() -> Iterator[Subject]:
     place = np.empty(len(order), dtype=np.int64)
     place[order] = np.arange(len(order)) - np.searchsorted(customer[order], customer[order])
     shop = shop.filter(pa.array(place < MOST_PER_UNIT))
-    yield subject("web-shop", shop, 16_000, quasi=("Country",), sensitive=("StockCode",), unit="CustomerID")
+    yield subject("web-shop", shop, 16_000, quasi=("Country",), sensitive=("StockCode",), unit="CustomerID", time="InvoiceDate")
+    rows = shop.drop_columns(["CustomerID"])  # sales as a shop counts them: for distortions, not for leaks
+    yield subject("web-shop-rows", rows, 16_000, quasi=("Country",), sensitive=("StockCode",), time="InvoiceDate")
 
 
 def smaller_subjects() -> Iterator[Subject]:
@@ -104,4 +113,4 @@ def smaller_subjects() -> Iterator[Subject]:
     heart = pyarrow.csv.read_csv(DATA / "heart_cleveland.csv", convert_options=text)
     yield subject("heart", heart, 100, quasi=("age", "sex"), sensitive=("num",))
     days = pyarrow.csv.read_csv(DATA / "bike_day.csv").drop_columns(["instant"])
-    yield subject("bike-day", days, 240, quasi=("dteday", "weathersit"), sensitive=("casual",))
+    yield subject("bike-day", days, 240, quasi=("dteday", "weathersit"), sensitive=("casual",), time="dteday")

@@ -130,10 +130,10 @@ def cells(arguments: argparse.Namespace) -> Iterator[tuple[Subject, str, str, in
             for plant in PLANTS:
                 yield one, "plant", plant, seed
             yield one, "plant", FRESH, seed
-            for distortion in WHERE.get(one.name, {}) if seed == 0 else ():
-                yield one, "shape", distortion, seed
-            if seed == 0 and one.name in WHERE:
-                yield one, "shape", FRESH, seed
+    for one in listed:
+        if one.name in arguments.shape_tables.split(","):
+            for distortion in (FRESH, *WHERE[one.name]):
+                yield replace(one, rows=min(one.rows, arguments.rows)), "shape", distortion, 0
     for seed in range(SPLIT_SEEDS, SPLIT_SEEDS + arguments.splits):
         for one in listed:
             if one.name in arguments.split_tables.split(","):
@@ -171,6 +171,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--splits", type=int, default=200, help="fresh splits a table")
     parser.add_argument("--tables", default="adult,adult-plain,bike-hour,hospital-stays,web-shop")
+    parser.add_argument("--shape-tables", default="adult,bike-hour,hospital-stays,web-shop-rows")
     parser.add_argument("--split-tables", default="adult,bike-hour,hospital-stays")
     parser.add_argument("--rows", type=int, default=16_000, help="most rows of each part")
     parser.add_argument("--split-rows", type=int, default=16_000, help="the same for fresh splits")

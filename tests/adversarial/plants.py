@@ -230,9 +230,10 @@ WHERE: dict[str, dict[str, dict[str, Any]]] = {
         "dates shifted a month": {"date": "dteday"},
         "units ×10": {"unit": "casual"},
     },
-    "web-shop": {
-        "weekday profile flattened": {"date": "InvoiceDate"},
+    "hospital-stays": {"one region dropped": {"region": ("race", "Hispanic")}},
+    "web-shop-rows": {
         "one region dropped": {"region": ("Country", "Germany")},
+        "weekday profile flattened": {"date": "InvoiceDate"},
         "a correlation broken": {"number": "UnitPrice"},
         "dates shifted a month": {"date": "InvoiceDate"},
         "units ×10": {"unit": "UnitPrice"},
