@@ -299,10 +299,10 @@ def _policy_reason(request: RequestFacts, policy: ReleasePolicy | None, candidat
 
 
 def _obligations(policy: ReleasePolicy, *, request: RequestFacts, history: HistoryFacts) -> Obligations:
-    access, review = policy.spec.access, policy.spec.review
+    access, review, let_out = policy.spec.access, policy.spec.review, history.releases_let_out
     occasions = {
         "always": True,
-        "first-release": history.releases_of_dataset == 0,
+        "first-release": (history.releases_of_dataset if let_out is None else let_out) == 0,
         "non-dp": request.epsilon is None,
         "warn": False,
     }

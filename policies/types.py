@@ -201,9 +201,15 @@ class BudgetFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryFacts:
-    """Earlier releases of the same dataset, for differencing rules and the first-release review."""
+    """Earlier releases of the same dataset, for differencing rules and the first-release review.
+
+    Attributes:
+        releases_of_dataset: Let out, or permitted and on their way.
+        releases_let_out: Those of them that were let out; None: all of them.
+    """
 
     releases_of_dataset: int = 0
+    releases_let_out: int | None = None
     releases_to_principal: int = 0
     epsilon_to_principal: Decimal = Decimal(0)
     columns_to_principal: frozenset[str] = frozenset()

@@ -9,7 +9,7 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
@@ -20,7 +20,7 @@ from gateway.db.tables.releases import release
 from gateway.errors import Conflict, NotFound
 from gateway.releases.states import Move, Status, move_between
 
-__all__ = ["Past", "Release", "Releases"]
+__all__ = ["Holding", "Past", "Release", "Releases"]
 
 PAGE = 200
 
@@ -78,6 +78,17 @@ class Past:
     facts: Mapping[str, Any] | None
     verdict: Mapping[str, Any] | None
     report_card: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holding:
+    """A release as somebody holds it, or may come to hold it."""
+
+    principal: str
+    account_id: str
+    dataset_version: int | None
+    status: Status
+    request: Mapping[str, Any]
 
 
 def _of(row: Row[Any]) -> Release:
@@ -195,6 +206,13 @@ class Releases:
         for column, value in only.items():
             statement = statement.where(_equals(column, value))
         return [_of(row) for row in self._work.execute(statement)]
+
+    def holdings(self, dataset: str, *, status: Sequence[Status]) -> Sequence[Holding]:
+        """Who has which release of a dataset in one of these statuses; long documents are not read."""
+        columns = [release.c[field.name] for field in fields(Holding)]
+        statement = select(*columns).where(release.c.dataset == dataset, release.c.status.in_(status))
+        rows = self._work.execute(statement.order_by(release.c.requested_at, release.c.id)).mappings()
+        return [Holding(**{**row, "status": Status(row["status"])}) for row in rows]
 
     def past(self, datasets: Sequence[str], *, since: datetime | None = None, principal: str | None = None) -> Iterator[Past]:
         """Decisions about these datasets with what followed, oldest first; read row by row, because report cards are long."""

@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
@@ -25,6 +24,7 @@ from gateway.catalogue import Datasets, Policies, RegisteredDataset
 from gateway.db import Work
 from gateway.errors import NotFound
 from gateway.releases.history import facts_digest, record_of_decision
+from gateway.releases.holdings import LEFT_THE_HOUSE, MAY_LEAVE, history_of
 from gateway.releases.house import House
 from gateway.releases.repository import Releases
 from gateway.releases.states import Status
@@ -33,15 +33,12 @@ from gateway.tickets import TicketProblem, snapshot, snapshot_digest
 from policies.decide import Decision, decide, select_policy, shadow_policies
 from policies.records import Record
 from policies.schema import ReleasePolicy
-from policies.types import GENERATORS, BudgetFacts, HistoryFacts, PrivacyTarget, RequestFacts, TicketFacts
+from policies.types import GENERATORS, BudgetFacts, PrivacyTarget, RequestFacts, TicketFacts
 
 __all__ = ["Submission", "TicketAnswer", "fetch_ticket", "submit"]
 
-LEFT_THE_HOUSE = (Status.RELEASED, Status.EXPIRED, Status.WITHDRAWN)
-COUNTS_AS_ATTEMPT = (
-    Status.QUEUED, Status.GENERATING, Status.EVALUATING, Status.IN_REVIEW, Status.BLOCKED, Status.FAILED, Status.CANCELLED,
-)  # fmt: skip
-COUNTS_AS_USE = (Status.QUEUED, Status.GENERATING, Status.EVALUATING, Status.IN_REVIEW, *LEFT_THE_HOUSE)
+COUNTS_AS_ATTEMPT = (*MAY_LEAVE, Status.BLOCKED, Status.FAILED, Status.CANCELLED)
+COUNTS_AS_USE = (*MAY_LEAVE, *LEFT_THE_HOUSE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +142,7 @@ def _decide_in(work: Work, verified: VerifiedRequest, request: RequestFacts, ans
     loss = _loss(request, dataset)
     budget = _budget(work, dataset, limits, loss, now=now)
     facts = verified.principal.facts()
-    history = history_of(work, request.dataset, principal=request.principal)
+    history = history_of(work, request.dataset, requester=facts)
     ticket = _counted(work, answer.ticket)
 
     def made_under(chosen: ReleasePolicy | None) -> Decision:
@@ -213,22 +210,6 @@ def _counted(work: Work, ticket: TicketFacts | None) -> TicketFacts | None:
         ticket,
         uses=releases.count(ticket=ticket.key, status=COUNTS_AS_USE),
         attempts=releases.count(ticket=ticket.key, status=COUNTS_AS_ATTEMPT),
-    )
-
-
-def history_of(work: Work, dataset: str, *, principal: str) -> HistoryFacts:
-    """Earlier releases of a dataset, for differencing rules and the first-release review."""
-    earlier = [release for status in LEFT_THE_HOUSE for release in Releases(work).all_of(dataset=dataset, status=status)]
-    mine = [release for release in earlier if release.principal == principal]
-    known = registered(work, dataset)
-    every = () if known is None else tuple(known.card.learnt)
-    columns = [set(release.request.get("columns") or every) for release in mine]
-    return HistoryFacts(
-        releases_of_dataset=len(earlier),
-        releases_to_principal=len(mine),
-        epsilon_to_principal=sum((Decimal(release.request["epsilon"] or 0) for release in mine), Decimal(0)),
-        columns_to_principal=frozenset().union(*columns),
-        recipients=frozenset(release.principal for release in earlier),
     )
 
 
