@@ -1,7 +1,7 @@
 """Evaluate three table files from the command line, and apply a gate if asked.
 
-Responsible for `python -m evaluator`: reading files, progress, writing report-card.json, report-card.html, verdict.json and,
-where a privacy loss for it was stated, noisy-metrics.json.
+Responsible for `python -m evaluator`: reading files, progress, writing report-card.json, report-card.html, the
+evaluation section of a model card (banded), verdict.json and, where a privacy loss for it was stated, noisy-metrics.json.
 
 Exit codes: 0 done, 2 wrong usage, 3 the gate refused, 4 bad input, 1 anything unforeseen. A person sees one sentence, never a
 traceback unless `--debug` is given; no value of a table is printed.
@@ -22,7 +22,7 @@ from typing import Any, Final
 from evaluator import ReportCard, evaluate
 from evaluator.dp_release import NoisyRefused, NoisyRelease, noisy_metrics
 from evaluator.inputs import InputsInvalid, check_inputs
-from evaluator.render import render_html, render_text
+from evaluator.render import render_html, render_model_card_section, render_text
 from evaluator.report_card import MAX_SEED
 from policies.gate import gate
 from policies.gate_rule import GateRule
@@ -67,7 +67,9 @@ def _parser() -> argparse.ArgumentParser:
     ):
         parser.add_argument(f"--{name}", required=True, type=Path, metavar="FILE", help=f"{what} (CSV or Parquet)")
     parser.add_argument("--card", required=True, type=Path, metavar="FILE", help="the dataset card (YAML)")
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for report-card.json and report-card.html")
+    parser.add_argument(
+        "--out", required=True, type=Path, metavar="DIR", help="folder for report-card.json, report-card.html and others"
+    )
     parser.add_argument("--policy", metavar="NAME_OR_FILE", help=f"apply a gate: {', '.join(PRESETS)}, or a policy file")
     parser.add_argument("--seed", type=_seed, default=0, metavar="N", help="where every random choice starts (default 0)")
     parser.add_argument(
@@ -135,9 +137,14 @@ def _rules(name_or_file: str | None) -> Sequence[GateRule] | None:
 
 
 def _write(folder: Path, report: ReportCard, verdict: dict[str, Any] | None) -> dict[str, str]:
-    paths = {"report_card": folder / "report-card.json", "html": folder / "report-card.html"}
+    paths = {
+        "report_card": folder / "report-card.json",
+        "html": folder / "report-card.html",
+        "model_card": folder / "model-card-section.md",
+    }
     paths["report_card"].write_bytes(report.to_bytes())
     paths["html"].write_text(render_html(report, audience="auditor", verdict=verdict), encoding="utf-8")
+    paths["model_card"].write_text(render_model_card_section(report, level="banded"), encoding="utf-8")
     if verdict is not None:
         paths["verdict"] = folder / "verdict.json"
         paths["verdict"].write_text(json.dumps(verdict, indent=1, ensure_ascii=False), encoding="utf-8")

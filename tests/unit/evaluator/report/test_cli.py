@@ -65,6 +65,7 @@ def test_it_writes_the_card_and_the_page(files, capsys):
     document = json.loads((folder / "out/report-card.json").read_text())
     assert document["seed"] == 11
     assert (folder / "out/report-card.html").read_text().startswith("<!doctype html>")
+    assert (folder / "out/model-card-section.md").read_text().startswith("## Evaluation")
     assert not (folder / "out/verdict.json").exists()
     said = capsys.readouterr()
     assert "No gate was applied" in said.out

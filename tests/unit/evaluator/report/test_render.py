@@ -8,7 +8,7 @@ import pytest
 
 from evaluator import ReportCard
 from evaluator.disclosure import LEVELS, apply, band, count_band
-from evaluator.render import render_html, render_text
+from evaluator.render import render_html, render_model_card_section, render_text
 from evaluator.render.lights import lights
 from evaluator.render.svg import Scale, clean, number
 from policies.metrics import MetricResult
@@ -237,3 +237,31 @@ def test_words_name_a_lost_value_a_lost_relation_and_another_unit(report):
     pair = {"columns": ["age", "job"]}
     card = with_metric(report, "utility.pairs.dependence.worst", value=0.0, interval=(0.0, 0.1), direction="higher", detail=pair)
     assert "lost most is between age and job: 0.0% of what one tells about the other is left." in said(card)
+
+
+def test_the_model_card_section_tells_as_much_as_its_reader_may_see(report):
+    exact, banded, verdict = (render_model_card_section(report, level=level) for level in LEVELS)
+    assert "`utility.marginals.ks.worst`) | " in exact
+    assert number(report.metrics["utility.marginals.ks.worst"].value) in exact
+    for name, result in report.metrics.items():
+        shown = "" if result.value is None else number(result.value)
+        if len(shown.strip("0.-")) > 2:
+            assert f"| {shown} |" not in banded, name
+    assert "300 to 1,000" in banded
+    assert "`utility.marginals.ks.worst`" in banded
+    assert "`utility." not in verdict
+    assert all("No metric establishes compliance" in section for section in (exact, banded, verdict))
+    with pytest.raises(ValueError, match="disclosure"):
+        render_model_card_section(report, level="everything")
+
+
+def test_no_name_becomes_markup_in_the_model_card_section(report):
+    name = "a](http://x) <b> | `c` *d*"
+    hostile = MetricResult(value=0.1, direction="lower", method="m")
+    card = replace(report, dataset=name, metrics={f"privacy.attribute_inference.{name}": hostile})
+    section = render_model_card_section(card, level="exact")
+    assert "<b>" not in section.split("`privacy")[0]
+    assert "a\\](http://x) &lt;b&gt; \\| \\`c\\` \\*d\\*" in section
+    (row,) = [line for line in section.splitlines() if "attribute" in line]
+    assert row.replace("\\|", "").count("|") == 4
+    assert row.count("`") == 2
