@@ -1,7 +1,7 @@
 """What SDMetrics and anonymeter say of the reference tables; run in an environment that has them.
 
     python3.11 -m venv /tmp/peers && /tmp/peers/bin/pip install sdmetrics==0.32.0 anonymeter==1.1.0
-    /tmp/peers/bin/python tests/bench/reference_values.py --out tests/unit/evaluator/agreement/reference.json
+    /tmp/peers/bin/python -P tests/bench/reference_values.py --out tests/unit/evaluator/agreement/reference.json
 
 Nothing of this project but `reference_tables.py` is imported. What is written down are numbers that do not depend on a draw.
 """
