@@ -25,7 +25,7 @@ __all__ = ["render_model_card_section"]
 
 HEADLINES: Final = (*(line.metric for line in DEFAULT_LINES), *(line.metric for line in UTILITY_LINES))
 FAMILIES: Final = (("privacy", "Privacy"), ("utility", "Utility"), ("fairness", "Fairness"))
-MARKUP: Final = str.maketrans({sign: f"\\{sign}" for sign in "\\`*_[]|#~"})
+MARKUP: Final = str.maketrans({sign: f"\\{sign}" for sign in "\\`*_[]|~"})
 LIMITS: Final = (
     "Metrics compare people of train with people of a holdout that the generator never saw; they are evidence, not a guarantee.",
     "A clean result excludes leaks down to the size that a metric can detect on tables of this size, and none smaller.",

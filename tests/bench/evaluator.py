@@ -4,7 +4,7 @@
 
 Prints one JSON line per run, and at the end (or into a file) a table. The synthetic table is independent columns with 5 % rows copied from train. Every
 run is a child process with a peak of its own; `cpu_s` is what it costs whatever else the machine does. Peers live in an environment
-of their own, `build/peers`, made on first use from the package index; each has ten minutes.
+of their own, `build/evaluator-peers`, made on first use from the package index; each has ten minutes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ADULT = HERE.parents[3] / "shared" / "data" / "adult.csv"
 NUMBERS = ("age", "fnlwgt", "education_num", "capital_gain", "capital_loss", "hours_per_week")
 QUASI = ("age", "education", "marital_status", "race", "sex")
 PINS = ("sdmetrics==0.32.0", "anonymeter==1.1.0")
-PEER_ENVIRONMENT = HERE.parents[2] / "build" / "peers"
+PEER_ENVIRONMENT = HERE.parents[2] / "build" / "evaluator-peers"
 QUESTIONS = (
     "sdmetrics-quality", "sdmetrics-dcr-overfitting", "sdmetrics-dcr-baseline", "sdmetrics-new-row", "sdmetrics-disclosure",
     "anonymeter-singling-out", "anonymeter-linkability", "anonymeter-inference",
@@ -158,7 +158,7 @@ def main() -> None:
         ]  # -P: no file beside this one may hide a package
         if given.peers:
             python = str(peer_python(given.peer_python))
-            asked += [(what, [python, "-P", str(HERE.with_name("peers.py")), what, name]) for what in QUESTIONS]
+            asked += [(what, [python, "-P", str(HERE.with_name("evaluator_peers.py")), what, name]) for what in QUESTIONS]
         for what, arguments in asked:
             results.append(told(arguments, what))
             print(json.dumps(results[-1]), flush=True)
