@@ -27,7 +27,7 @@ from policies.card import DatasetCard
 
 __all__ = ["Rows", "Source", "batches", "ranks"]
 
-HELD_BYTES = 256 << 20
+HELD_BYTES = 96 << 20
 CHUNK_ROWS = 1 << 17
 TWICE = "batches that do not fit in memory must be given as something that can be read again"
 Integers = NDArray[np.int64]
