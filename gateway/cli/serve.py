@@ -15,7 +15,7 @@ import httpx
 
 from gateway.cli.compose import open_house, require_home
 from gateway.cli.output import Refused
-from gateway.errors import EXIT_FAILED
+from gateway.errors import EXIT_FAILED, EXIT_UNAVAILABLE
 from gateway.releases.origin import check_log
 from gateway.settings import Settings
 from gateway.telemetry import configure_logs
@@ -59,14 +59,35 @@ def serve(*, port: int | None, host: str | None, threads: int, role: Role) -> No
     house = open_house(settings, with_queue=is_whole, signs=is_whole)
     check_log(house)
     app = create_app(house, role=role)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
-        waitress.serve(
-            app, host=settings.host, port=settings.port, threads=threads, ident="ticketgate", _quiet=True,
+        server = waitress.create_server(
+            app, host=settings.host, port=settings.port, threads=threads, ident="ticketgate",
             channel_request_lookahead=1, connection_limit=CONNECTIONS, asyncore_use_poll=True,
         )  # fmt: skip
+    except OSError as error:
+        why = (error.strerror or type(error).__name__).lower()
+        raise Refused(f"cannot listen on {settings.host} port {settings.port}: {why}", EXIT_UNAVAILABLE) from None
+    try:
+        _run_until_stopped(server)
     finally:
         end_app(app)
+
+
+def _run_until_stopped(server: Any) -> None:
+    """Run a server in a thread of its own until a signal comes.
+
+    A signal that raised in the middle of a transaction would take the connection with it, and the server would swallow it.
+    """
+    stop = threading.Event()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, lambda *_: stop.set())
+    thread = threading.Thread(target=server.run, name="server", daemon=True)
+    thread.start()
+    while thread.is_alive() and not stop.wait(0.5):
+        pass
+    server.task_dispatcher.shutdown(cancel_pending=True, timeout=5)
+    if not stop.is_set():
+        raise Refused("the server ended by itself", EXIT_FAILED)
 
 
 @click.command()
@@ -110,7 +131,7 @@ def _look_after(children: dict[str, subprocess.Popen[bytes]], environment: dict[
     """Restart the worker when it dies; end when the web does."""
     while not stop.wait(0.3):
         if children["serve"].poll() is not None:
-            raise Refused(f"the web process ended with {children['serve'].returncode}", EXIT_FAILED)
+            raise Refused("the web process ended", children["serve"].returncode or EXIT_FAILED)
         if children["worker"].poll() is not None:
             click.echo("ticketgate: the worker ended; starting another", err=True)
             time.sleep(0.5)

@@ -97,7 +97,8 @@ class Database:
                 try:
                     yield work
                 finally:
-                    if not work.is_committed and self.is_sqlite and connection.connection.dbapi_connection is not None:
+                    # An interrupted connection was given up by the pool: asking it would hide what interrupted it.
+                    if not work.is_committed and self.is_sqlite and not connection.invalidated:
                         connection.rollback()
         except (IntegrityError, ProgrammingError, DataError) as error:
             if getattr(error.orig, "sqlstate", None) not in GONE:
