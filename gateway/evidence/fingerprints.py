@@ -34,8 +34,12 @@ __all__ = ["Fingerprint", "Match", "cell_hashes", "fingerprint_of", "match"]
 Hashes = Mapping[str, NDArray[np.uint64]]
 compute: Any = pyarrow.compute
 MAX_ROWS = 200_000
-MAX_SETS = 24
-CANDIDATES = 160
+MAX_SETS = 64
+MAX_TOKENS = 20_000
+PAIRS = 120
+LARGER = 16
+OTHER_ROWS = 60_000
+SCENARIO_ROWS = 50
 SAFETY = 1.5
 LINE = 1e-9
 LEAST_SHARE = 0.05
@@ -52,7 +56,8 @@ class ColumnSet:
         tokens: Ascending.
         chance: Rate at which rows of other tables meet them.
         distinct: Rate at which distinct combinations of other tables meet them; higher where common ones repeat.
-        share: Of the released rows that have one.
+        share: Of the released rows that have one that is kept.
+        kept: Share of the unique combinations that are kept: of a large release, the smallest tokens, which is a fair sample.
     """
 
     columns: tuple[str, ...]
@@ -60,6 +65,7 @@ class ColumnSet:
     chance: float
     distinct: float
     share: float
+    kept: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +87,7 @@ class Fingerprint:
                     "chance": item.chance,
                     "distinct": item.distinct,
                     "share": item.share,
+                    "kept": item.kept,
                 }
                 for item in self.sets
             ],
@@ -96,7 +103,7 @@ class Fingerprint:
         stream, sets = io.BytesIO(body), []
         for item in document["sets"]:
             tokens = np.frombuffer(stream.read(4 * item["count"]), dtype="<u4")
-            rates = {name: item[name] for name in ("chance", "distinct", "share")}
+            rates = {name: item[name] for name in ("chance", "distinct", "share", "kept") if name in item}
             sets.append(ColumnSet(columns=tuple(item["columns"]), tokens=tokens, **rates))
         return cls(rows=document["rows"], sets=tuple(sets))
 
@@ -188,30 +195,34 @@ def fingerprint_of(synthetic: Hashes, *, others: Sequence[Hashes]) -> Fingerprin
         others: Cell hashes of tables that must not match: the real table, a second sample of the generator.
     """
     rows = len(next(iter(synthetic.values())))
-    found = [_column_set(columns, synthetic, others) for columns in _candidates(synthetic)]
-    telling = sorted((item for item in found if item.share > 0), key=_telling, reverse=True)
-    return Fingerprint(rows=rows, sets=tuple(_diverse(telling)))
+    sampled = [_strided(other) for other in others]
+    found = [_column_set(columns, synthetic, sampled) for columns in _candidates(synthetic)]
+    return Fingerprint(rows=rows, sets=tuple(_chosen([item for item in found if item.share > 0], sorted(synthetic))))
 
 
-def _telling(item: ColumnSet) -> float:
-    return (item.share - item.chance) / (1 + 0.15 * len(item.columns))
+def _strided(table: Hashes) -> Hashes:
+    """Rows from all over a table, as many as the rates need."""
+    step = max(1, len(next(iter(table.values()))) // OTHER_ROWS)
+    return {name: values[::step] for name, values in table.items()}
 
 
 def _candidates(hashes: Hashes) -> list[tuple[str, ...]]:
-    """Singles, pairs and triples of columns, the informative ones first; the whole row last."""
+    """Singles and pairs of columns, the informative ones first; larger sets at random; windows; the whole row."""
     names = sorted(hashes, key=lambda name: -len(np.unique(hashes[name][:MAX_ROWS])))[:16]
     sets: list[tuple[str, ...]] = [(name,) for name in names]
-    sets += list(itertools.combinations(names, 2))
-    sets += list(itertools.combinations(names, 3))
-    sets = sets[:CANDIDATES]
+    sets += list(itertools.combinations(names, 2))[:PAIRS]
+    chance = np.random.default_rng(0)  # the choice is no secret; the hashes are
+    for size in range(3, len(names)):
+        sets += [tuple(sorted(chance.choice(names, size, replace=False).tolist())) for _ in range(LARGER)]
     sets += [tuple(names[start : start + 5]) for start in range(0, len(names), 3)]
-    return [*dict.fromkeys([*sets, tuple(sorted(names))])]
+    return [*dict.fromkeys(tuple(sorted(columns)) for columns in (*sets, names))]
 
 
 def _column_set(columns: tuple[str, ...], synthetic: Hashes, others: Sequence[Hashes]) -> ColumnSet:
     ordered = tuple(sorted(columns))
     tokens, counts = np.unique(_tokens(synthetic, ordered)[:MAX_ROWS], return_counts=True)
-    unique = tokens[counts == 1]
+    lonely = tokens[counts == 1]
+    unique = lonely[:MAX_TOKENS]
     comparable = [_tokens(other, ordered) for other in others if set(ordered) <= set(other)]
     share = len(unique) / max(1, len(next(iter(synthetic.values()))))
     return ColumnSet(
@@ -220,6 +231,7 @@ def _column_set(columns: tuple[str, ...], synthetic: Hashes, others: Sequence[Ha
         chance=max((_upper_rate(unique, tokens) for tokens in comparable), default=0.0),
         distinct=max((_upper_rate(unique, np.unique(tokens)) for tokens in comparable), default=0.0),
         share=share,
+        kept=len(unique) / max(1, len(lonely)),
     )
 
 
@@ -229,19 +241,52 @@ def _upper_rate(unique: NDArray[np.uint32], tokens: NDArray[np.uint32]) -> float
     return float(min(1.0, SAFETY * (hits + 3) / max(1, len(tokens))))
 
 
-def _diverse(telling: Sequence[ColumnSet]) -> list[ColumnSet]:
-    """The most telling sets, but not only of the same few columns."""
+def _chosen(found: Sequence[ColumnSet], names: Sequence[str]) -> list[ColumnSet]:
+    """The sets that together say most about files with some of the columns, or with changed cells.
+
+    Greedy: each step takes the set that adds most over all scenarios.
+    """
+    if not found:
+        return []
+    scenarios = _scenarios(names)
+    worth = np.array([[_evidence(item, columns, intact) for item in found] for columns, intact in scenarios])
+    best = np.zeros(len(scenarios))
     kept: list[ColumnSet] = []
-    used: dict[str, int] = {}
-    for item in telling:
-        if len(kept) == MAX_SETS:
+    for _ in range(min(MAX_SETS, len(found))):
+        gains = np.maximum(worth, best[:, None]).sum(axis=0) - best.sum()
+        place = int(np.argmax(gains))
+        if gains[place] <= 0:
             break
-        if all(used.get(name, 0) >= MAX_SETS // 3 for name in item.columns):
-            continue
-        kept.append(item)
-        for name in item.columns:
-            used[name] = used.get(name, 0) + 1
+        kept.append(found[place])
+        best = np.maximum(best, worth[:, place])
     return kept
+
+
+def _scenarios(names: Sequence[str]) -> list[tuple[frozenset[str], float]]:
+    """Which columns a leak may have, and which share of its cells is intact."""
+    chance = np.random.default_rng(1)
+    count = len(names)
+    sizes = [*[max(1, count // 2)] * 40, *[max(1, 2 * count // 3)] * 16, *[max(1, count // 3)] * 24, *[min(3, count)] * 24]
+    parts = [frozenset(chance.choice(list(names), size, replace=False).tolist()) for size in sizes]
+    singles = [frozenset((name,)) for name in names]
+    return [
+        (frozenset(names), 1.0),
+        (frozenset(names), 0.8),
+        (frozenset(names), 0.6),
+        *((part, 1.0) for part in (*parts, *singles)),
+    ]
+
+
+def _evidence(item: ColumnSet, columns: frozenset[str], intact: float) -> float:
+    """How strongly some rows of a leak speak for the release, not for chance (the logarithm of nats: more adds ever less)."""
+    if not columns.issuperset(item.columns):
+        return 0.0
+    rate = min(max(item.chance, item.distinct, 1e-6), 1 - 1e-6)
+    share = min(item.share * intact ** len(item.columns), 1 - 1e-6)
+    if share <= rate:
+        return 0.0
+    nats = share * math.log(share / rate) + (1 - share) * math.log((1 - share) / (1 - rate))
+    return math.log1p(SCENARIO_ROWS * nats)
 
 
 def match(leak: Hashes, known: Fingerprint, *, releases: int) -> Match | None:
@@ -257,7 +302,7 @@ def match(leak: Hashes, known: Fingerprint, *, releases: int) -> Match | None:
     """
     usable = [item for item in known.sets if set(item.columns) <= set(leak)]
     found = [_compared(leak, item, tests=len(usable) * max(1, releases)) for item in usable]
-    return min(found, key=lambda item: (item.chance, -item.share), default=None)
+    return min(found, key=lambda item: (not item.is_ours, item.chance, -item.share), default=None)
 
 
 def _compared(leak: Hashes, item: ColumnSet, *, tests: int) -> Match:
@@ -271,8 +316,8 @@ def _compared(leak: Hashes, item: ColumnSet, *, tests: int) -> Match:
     hits = int(np.isin(tokens, item.tokens).sum())
     tail = max(_tail(hits, len(rows), item.chance), _tail(hits, len(tokens), item.distinct))
     return Match(
-        share=hits / max(1, len(rows)),
-        expected=item.chance,
+        share=min(1.0, hits / max(1, len(rows)) / item.kept),
+        expected=min(1.0, item.chance / item.kept),
         chance=min(1.0, tail * tests),
         columns=item.columns,
         rows=len(rows),
