@@ -30,6 +30,7 @@ from generator.fields import texts
 from generator.keys import fake_texts, row_keys
 from generator.marginal.bins import Bins
 from generator.marginal.cells import draw_cells, draw_days
+from generator.slots import Candidates, Pace, hour_place, seats, slots_of
 from generator.units import UnitModel
 from policies.card import DatasetCard
 from policies.types import GENERATORS, GeneratorInfo, PrivacySpent
@@ -37,6 +38,7 @@ from policies.types import GENERATORS, GeneratorInfo, PrivacySpent
 __all__ = ["FittedBins"]
 
 BLOCK = 1 << 18
+SPARE = 3
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
@@ -54,6 +56,7 @@ class FittedBins(ABC):
     spent: PrivacySpent
     domains: Mapping[str, Any]
     cells: int
+    pace: Pace | None = None
 
     @abstractmethod
     def draw_bins(self, rows: int, *, rng: np.random.Generator, weights: Mapping[int, Floats]) -> list[Integers]:
@@ -100,8 +103,14 @@ class FittedBins(ABC):
     def _block(
         self, start: int, units: int, rows: int, rng: np.random.Generator, given: Mapping[int, int]
     ) -> tuple[pa.RecordBatch, int]:
-        binned = self.draw_bins(rows, rng=rng, weights={v: self._weights(v, cell) for v, cell in given.items()})
+        slots = slots_of(self.fields, self.card, [bins.cells for bins in self.bins])
+        asked = rows if slots is None else SPARE * rows
+        binned = self.draw_bins(asked, rng=rng, weights={v: self._weights(v, cell) for v, cell in given.items()})
         codes = self._cells(binned, rng)
+        if slots is not None:
+            kept, codes[slots[0]] = self._seated(rows, binned, codes, slots, rng)
+            binned = [b[kept] for b in binned]
+            codes = [c if place == slots[0] else c[kept] for place, c in enumerate(codes)]
         for variable, cell in given.items():
             codes[variable] = np.full(rows, cell)
         columns: dict[str, Array] = {}
@@ -125,11 +134,28 @@ class FittedBins(ABC):
             if variable.season is None:
                 codes.append(draw_cells(bins, binned[place], rng=rng))
                 continue
-            hour = f"{variable.name}.hour"
-            has_hours = place + 2 < len(variables) and variables[place + 2].name == hour
-            within = binned[place + 2] if has_hours else binned[self._evenest(place)]
+            hour = self._hour_of(place)
+            within = binned[self._evenest(place)] if hour is None else binned[hour]
             codes.append(draw_days(bins, variable, binned[place], binned[place + 1], rng=rng, within=within))
         return codes
+
+    def _hour_of(self, day: int) -> int | None:
+        """The variable that holds the hour of the days at a place."""
+        variables = self.variables
+        own = f"{variables[day].name}.hour"
+        if day + 2 < len(variables) and variables[day + 2].name == own:
+            return day + 2
+        return hour_place(self.fields, self.card.spec.time_index) if variables[day].name == self.card.spec.time_index else None
+
+    def _seated(
+        self, rows: int, binned: list[Integers], codes: list[Integers], slots: tuple[int, int], rng: np.random.Generator
+    ) -> tuple[Integers, Integers]:
+        """Which of the drawn rows fill the slots, and their days."""
+        day, hour = slots
+        season = np.asarray(self.variables[day].season)
+        level = None if self.pace is None else codes[self.pace.place]
+        drawn = Candidates(binned[day], season[codes[day]], codes[hour], level, season, self.bins[day].of_cell)
+        return seats(rows, drawn, self.pace, rng)
 
     def _evenest(self, day: int) -> int:
         """The variable other than the day's own whose bins are used most evenly: what a table of hours calls its hour."""

@@ -24,7 +24,7 @@ from generator.base import FittedGenerator, GeneratorError, Progress, Train, no_
 from generator.calendar import TimeField
 from generator.constraints import Order, bin_interval, order_mask, orders_of
 from generator.domains import estimate_domains, kept_delta, open_columns
-from generator.encoding import CELLS, Field, Variable
+from generator.encoding import CELLS, Field, NumberField, Variable
 from generator.fields import Known, make_fields
 from generator.marginal.bins import Bins, make_bins
 from generator.marginal.cells import season_table
@@ -35,6 +35,7 @@ from generator.marginal.oneway import measure_levels
 from generator.marginal.saving import load
 from generator.marginal.structure import Learner, Plan
 from generator.rhythm import Rhythm, learn_rhythm
+from generator.slots import Pace, cut_values, slots_of
 from generator.source import Rows, Source
 from generator.units import UnitModel, learn_units
 from generator.zcdp import Account
@@ -45,6 +46,8 @@ Floats = NDArray[np.float64]
 __all__ = ["Hyperparameters", "Marginal", "create", "load"]
 
 
+FULL = 1.5
+"""Rows a slot up to which a table counts one number a slot."""
 VERY_CLEAR = 1800.0
 """Rows over noise from which more groups are worth measuring."""
 
@@ -64,6 +67,9 @@ class Hyperparameters(BaseModel):
     )
     time_share: float = Setting(
         default=0.4, gt=0, lt=1, description="Share of the budget for the volume by day and hour where units own several rows."
+    )
+    pace_share: float = Setting(
+        default=0.1, gt=0, lt=1, description="Share of it for how alike days are in a table of time slots."
     )
     choice_share: float = Setting(default=0.08, gt=0, lt=1, description="Share of what is left then for choosing groups.")
     rounds: int | None = Setting(default=None, ge=1, le=20, description="How often the model is asked what it gets worst.")
@@ -121,11 +127,11 @@ class Marginal:
             units = learn_units(rows, card=card, account=account, rho=self._share(account.total, "unit_share"), bounds=bounds)
         rhythm = self._rhythm(rows, card, fields, account, units)
         source = Source(rows, card=card, fields=fields)
-        model, bins = self._model(source, card, fields, orders, account, rhythm, progress)
+        model, bins, pace = self._model(source, card, fields, orders, account, rhythm, progress)
         progress(1.0, "fitted")
         return FittedMarginal(
             name=self.name, card=card, fields=fields, bins=bins, model=model, orders=orders, units=units,
-            spent=account.spent(), domains=domains, cells=CELLS,
+            spent=account.spent(), domains=domains, cells=CELLS, pace=pace,
         )  # fmt: skip
 
     def learner(self, **parts: object) -> Learner:
@@ -148,7 +154,7 @@ class Marginal:
     def _model(
         self, source: Source, card: DatasetCard, fields: tuple[Field, ...], orders: tuple[Order, ...], account: Account,
         rhythm: Rhythm | None, progress: Progress,
-    ) -> tuple[Model, tuple[Bins, ...]]:  # fmt: skip
+    ) -> tuple[Model, tuple[Bins, ...], Pace | None]:  # fmt: skip
         variables = [variable for field in fields for variable in field.variables]
         lens = Lens(source, names=[v.name for v in variables], account=account, rows_per_unit=card.rows_per_unit)
         rest = account.left
@@ -169,6 +175,8 @@ class Marginal:
         lens.use_bins([b.of_cell for b in bins], [b.size for b in bins])
         known = [one.in_bins(b.of_cell, b.size) for one, b in zip(found, bins, strict=True)]
         goal = next((i for i, v in enumerate(variables) if v.name in card.spec.targets), None)
+        volume = _volume(card, fields, bins, goal, rows=rows)
+        pace = None if volume is None else _pace(lens, fields, bins, volume, rows=rows, rho=self._share(rest, "pace_share"))
         choice = self._share(rest, "choice_share")
         plan = Plan(
             choice=choice,
@@ -183,11 +191,11 @@ class Marginal:
         )
         learner = self.learner(
             lens=lens, sizes=[b.size for b in bins], known=known, rows=rows, target=goal, plan=plan,
-            masks=_masks(fields, bins, orders),
+            masks=_masks(fields, bins, orders), volume=volume and volume[1:],
             free={(i, i + 1): season_table(bins[i], v) for i, v in enumerate(variables) if v.season is not None}
             | {group: _binned(table, [bins[i] for i in group]) for group, table in week.items()},
         )  # fmt: skip
-        return learner.learn(progress), bins
+        return learner.learn(progress), bins, pace
 
 
 def _given(
@@ -200,6 +208,32 @@ def _given(
     if rhythm.week is None:
         return {day: rhythm.days}, {}
     return {day: rhythm.days, day + 2: rhythm.week.sum(axis=0)}, {(day + 1, day + 2): rhythm.week}
+
+
+def _volume(
+    card: DatasetCard, fields: tuple[Field, ...], bins: tuple[Bins, ...], goal: int | None, *, rows: float
+) -> tuple[int, int, int] | None:
+    """Day, hour and target of a table of time slots: a number for each hour of each day, about one row for each."""
+    slots = slots_of(fields, card, [one.cells for one in bins])
+    numbers = [isinstance(field, NumberField) for field in fields for _ in field.variables]
+    if slots is None or goal is None or not numbers[goal] or rows > FULL * bins[slots[0]].cells.size * 24:
+        return None
+    return (*slots, goal)
+
+
+def _pace(
+    lens: Lens, fields: tuple[Field, ...], bins: tuple[Bins, ...], volume: tuple[int, int, int], *, rows: float, rho: Fraction
+) -> Pace:
+    """How alike volumes a day and a week apart are."""
+    day, hour, goal = volume
+    shares, slots = bins[goal].cells, bins[day].cells.size * bins[hour].cells.size
+    values = cut_values([field for field in fields for _ in field.variables][goal], shares)
+    sums = lens.measure_lags(day=day, hour=hour, volume=goal, values=values, days=bins[day].cells.size, rho=rho)
+    filled = min(1.0, rows / slots)
+    mean = filled * float((shares * values).sum())
+    square = max(filled * float((shares * values**2).sum()) - mean**2, 1e-12)
+    by_day, by_week = np.clip((sums / slots - (mean - 0.5) ** 2) / square, 0.0, 1.0).tolist()
+    return Pace(goal, values, by_day, by_week)
 
 
 def _binned(table: Floats, bins: list[Bins]) -> Floats:

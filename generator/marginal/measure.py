@@ -100,7 +100,7 @@ class Lens:
                 totals[v] += np.bincount(chunk[v], minlength=size)
         return totals
 
-    def measure_lags(self, *, day: int, hour: int, volume: int, values: Floats, rho: Fraction) -> Floats:
+    def measure_lags(self, *, day: int, hour: int, volume: int, values: Floats, days: int, rho: Fraction) -> Floats:
         """Autocovariances of the volume of hourly slots around 1/2, at the lags of `generator.slots`, with noise.
 
         The volume of a slot is the sum of its rows' values, cut at 1, so that one row moves one slot by at most 1. Slots are at
@@ -109,19 +109,19 @@ class Lens:
         Args:
             day, hour, volume: Variables.
             values: What each cell of the volume counts, in [0, 1].
+            days: How many days the card's bounds hold.
             rho: What all of them together may cost.
         """
         columns = tuple(self._names[i] for i in (day, hour, volume))
         sensitivity = isqrt(len(LAGS) * FINE**4 - 1) + 1
-        variance = self._account.gaussian("rhythm of the volume", columns=columns, rho=rho, sensitivity=sensitivity, grain=FINE**2)
+        variance = self._account.gaussian(
+            "rhythm of the volume", columns=columns, rho=rho, sensitivity=sensitivity, grain=FINE**2
+        )
         whole = np.round(np.clip(values, 0.0, 1.0) * FINE).astype(np.int64)
-        total = np.zeros(0, np.int64)
+        # the number of slots is the card's: were it the data's, one late row would add all slots before it
+        total = np.zeros(days * 24, np.int64)
         for chunk in self._source.chunks():
-            slot = chunk[day].astype(np.int64) * 24 + chunk[hour]
-            added = np.zeros(max(total.size, int(slot.max(initial=-1)) + 1), np.int64)
-            added[: total.size] = total
-            np.add.at(added, slot, whole[chunk[volume]])
-            total = added
+            np.add.at(total, chunk[day].astype(np.int64) * 24 + chunk[hour], whole[chunk[volume]])
         series = np.minimum(total, FINE) - FINE // 2
         sums = np.array([int((series[lag:] * series[: max(series.size - lag, 0)]).sum()) for lag in LAGS], np.int64)
         return np.asarray((sums + discrete_gaussian(variance, sums.size)) / FINE**2, np.float64)

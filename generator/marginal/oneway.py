@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ Integers = NDArray[np.int64]
 FINE = 48
 GROUPS = 40
 GROUP_CELLS = 4
+FLAT = 5.0
 
 
 def coarse_map(variable: Variable) -> Integers | None:
@@ -155,12 +157,37 @@ def one_way(variable: Variable, fine: Measured, coarse: Measured | None, rows: f
     other = 1 / (size * fine.sigma**2)
     both = (coarse.counts * weight + held * other) / (weight + other)
     noisy = fine.counts + ((both - held) / size)[groups]
+    if variable.season is not None and _is_flat(variable, fine, both, size, 1 / (weight + other)):
+        flat = np.full(variable.size, rows / variable.size)
+        return OneWay(flat, flat, fine.sigma**2, groups, 1 / (weight + other))
     whole = nearest_counts(both, rows)
     smooth = _within(
         _smoothed((whole / size)[groups], variable) * _rhythm(variable, noisy, (whole / size)[groups]), groups, whole
     )
     best = shrink(noisy, sigma=fine.sigma, predicted=smooth, total=rows)
     return OneWay(_within(best, groups, whole), noisy, fine.sigma**2, groups, 1 / (weight + other))
+
+
+def _is_flat(variable: Variable, fine: Measured, held: Floats, size: Integers, variance: Floats) -> bool:
+    """Whether days, weekdays and groups of days vary no more than their noise does, which leaves even days the best guess."""
+    if variable.missing is not None:
+        return False
+    week = np.asarray(np.bincount(np.asarray(variable.season), fine.counts), float)
+    days = np.bincount(np.asarray(variable.season))
+    noise = fine.sigma**2
+    scores = (
+        _excess(held, size, variance),
+        _excess(week, days, days * noise),
+        _excess(fine.counts, np.ones(variable.size), np.full(variable.size, noise)),
+    )
+    return max(scores) < FLAT
+
+
+def _excess(counts: Floats, cells: NDArray[Any], noise: NDArray[Any]) -> float:
+    """How many standard deviations the squared deviation from evenness lies above what noise explains."""
+    even = counts.sum() / cells.sum() * cells
+    score, freedom = float(((counts - even) ** 2 / noise).sum()), counts.size - 1
+    return float((score - freedom) / (2 * freedom) ** 0.5)
 
 
 def _rhythm(variable: Variable, noisy: Floats, level: Floats) -> Floats:

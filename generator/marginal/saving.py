@@ -11,11 +11,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from generator.base import ModelCorrupt
 from generator.marginal.junction import Walk
 from generator.marginal.model import Model
 from generator.model_file import read_model, write_model
 from generator.saving import facts_from, parts_of
+from generator.slots import Pace
 
 if TYPE_CHECKING:
     from generator.marginal.fitted import FittedMarginal
@@ -28,6 +31,8 @@ def save(fitted: FittedMarginal, folder: Path) -> str:
     manifest, arrays = parts_of(fitted)
     for place, table in enumerate(fitted.model.tables):
         arrays[f"clique.{place}"] = table
+    pace = fitted.pace
+    manifest["pace"] = None if pace is None else [pace.place, pace.values.tolist(), pace.day, pace.week]
     manifest["walks"] = [[list(w.clique), w.parent, list(w.separator)] for w in fitted.model.walks]
     return write_model(folder, kind=fitted.name, manifest=manifest, arrays=arrays)
 
@@ -45,4 +50,6 @@ def load(folder: Path, *, digest: str) -> FittedMarginal:
     if any(f"clique.{place}" not in arrays for place in range(len(walks))):
         raise ModelCorrupt("the saved model lacks a clique")
     model = Model.of(walks, [arrays[f"clique.{place}"] for place in range(len(walks))])
-    return FittedMarginal(name=name, model=model, **facts_from(manifest, arrays))
+    found = manifest["pace"]
+    pace = None if found is None else Pace(found[0], np.array(found[1]), *found[2:])
+    return FittedMarginal(name=name, model=model, pace=pace, **facts_from(manifest, arrays))

@@ -30,6 +30,9 @@ __all__ = ["Learner", "Plan"]
 
 Floats = NDArray[np.float64]
 NOTHING: Group = ()
+PROFILE = Fraction(2, 5)
+KINDS = 2
+SHORT = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +77,7 @@ class Learner:
         plan: How the budget is used.
         masks: Possible (1) and impossible (0) pairs of bins; their groups are always measured.
         free: Marginals that are known without looking.
+        volume: Hour and volume of a table of time slots: their profile is measured before anything else.
     """
 
     lens: Lens
@@ -84,6 +88,7 @@ class Learner:
     plan: Plan
     masks: Mapping[Group, Floats] = field(default_factory=dict)
     free: Mapping[Group, Floats] = field(default_factory=dict)
+    volume: tuple[int, int] | None = None
     measured: list[Measured] = field(default_factory=list)
 
     def learn(self, progress: Progress) -> Model:
@@ -95,6 +100,8 @@ class Learner:
         self._left = self.plan.counts
         self._measure(list(self.masks))
         model = self._fit()
+        if self.volume is not None:
+            model = self._profile(model, *self.volume)
         for turn in range(self.plan.rounds):
             progress(0.5 + 0.4 * turn / self.plan.rounds, "choice of what is worst modelled")
             chosen = self._worst(model)
@@ -105,6 +112,33 @@ class Learner:
         if self._left > self.plan.counts / 1000:
             again = [item.group for item in self.measured] or [(v,) for v in range(count)]
             self._measure(again, is_last=True)
+            model = self._fit()
+        return model
+
+    def _profile(self, model: Model, hour: int, volume: int) -> Model:
+        """Measure how the volume goes by hour, and in how many ways that profile differs by kinds of days.
+
+        Candidates are hour, a short variable and volume together; predicted is what they would be if the kind of day moved
+        the volume alike at every hour.
+        """
+        pair = _group(hour, volume)
+        shares = [self.plan.counts * PROFILE / (1 + KINDS)] * (1 + KINDS)
+        self._add([pair], shares[:1])
+        model = self._fit()
+        for share in shares[1:]:
+            known = {item.group for item in self.measured}
+            pairs = all_pairs(model, len(self.sizes))
+            predicted: dict[Group, Floats] = {}
+            for kind, size in enumerate(self.sizes):
+                group = _group(hour, kind, volume)
+                if kind in pair or size > SHORT or group in known:
+                    continue
+                by_hour, by_kind = _pair(pairs, volume, hour), _pair(pairs, volume, kind)
+                joint = np.einsum("vh,vk,v->vhk", by_hour, by_kind, 1 / np.maximum(by_hour.sum(axis=1), 1e-300))
+                predicted[group] = self.rows * joint.transpose(np.argsort([volume, hour, kind]))
+            if not predicted:
+                break
+            self._add([self._choose(predicted, "choice of a kind of day", with_nothing=False)], [share])
             model = self._fit()
         return model
 
@@ -152,13 +186,13 @@ class Learner:
         triples = [tuple(sorted((a, b, self.target))) for a in others for b in others if a < b]
         return {t: self.rows * model.group(t) for t in triples if t not in done and tree.holds(frozenset(t))}
 
-    def _choose(self, candidates: dict[Group, Floats], name: str) -> Group:
+    def _choose(self, candidates: dict[Group, Floats], name: str, *, with_nothing: bool = True) -> Group:
         penalty = {group: self._penalty(group) for group in candidates}
-        with_nothing = {**candidates, NOTHING: np.zeros(0)}
+        nothing = {NOTHING: np.zeros(0)} if with_nothing else {}
         weight = {group: self.plan.emphasis if self.target in group else 1 for group in candidates}
         margin = self.plan.reluctance * (8 * float(self.plan.choice / self._choices)) ** -0.5 * self.lens.rows_per_unit
         return self.lens.choose(
-            with_nothing,
+            {**candidates, **nothing},
             penalty={**penalty, NOTHING: -margin},
             weight=weight,
             rho=self.plan.choice / self._choices,
@@ -194,6 +228,15 @@ class Learner:
         ]  # fmt: skip
         model.fit([*reconciled(self.measured, self.ones, rows=self.rows), *free], sweeps=self.plan.sweeps)
         return model
+
+
+def _group(*variables: int) -> Group:
+    return tuple(sorted(variables))
+
+
+def _pair(pairs: Mapping[tuple[int, int], Floats], a: int, b: int) -> Floats:
+    """The table of a pair, with the first variable in rows."""
+    return pairs[a, b] if a < b else pairs[b, a].T
 
 
 def _pairs(group: Group) -> list[Group]:
