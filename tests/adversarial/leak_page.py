@@ -15,6 +15,8 @@ MEMBERSHIP = {"copies", "copies.near_excess_share", "rare_values", "mia.auc", "m
               "attribute_inference", "outlier_exposure"}  # fmt: skip
 NEAR = ("5 % near, one number jittered", "5 % near, every number jittered", "5 % near, two columns resampled")
 MANY_ROWS = 16_000
+SPLITS = 200
+TEN = 10
 INTRODUCTION = """# The leak matrix
 
 Leaks planted in fresh rows of real tables, and which metric fails its default line (`policies.metric_catalogue.DEFAULT_LINES`: tests
@@ -22,6 +24,7 @@ block at p < 0.001) on how many of the seeds. A seed is a split of the table int
 leak. A blank is 0; `refused` is the gate's verdict, inconclusive counted; `warned` is where one of the tests has p < 0.05.
 Distances (`dcr`, `nndr`) only warn and are left out, as are lines that no plant touches (PII, the split's own tests).
 
+A run that was stopped leaves cells that fewer seeds were measured on, or none: the column `seeds` says how many.
 Every figure comes from one version of the measuring code (digest of its files `{version}`):
 
     python -m tests.adversarial.leaks --out docs/reference/leak-matrix.md --tables {tables} --seeds {seeds} --rows {rows} \\
@@ -82,14 +85,15 @@ def _claims(plants: Sequence[Line], splits: Sequence[Line]) -> list[str]:
 
     def claim(words: str, plant: str | Sequence[str], good: Any, least: float = 1.0, only: Any = None) -> None:
         wanted = (plant,) if isinstance(plant, str) else plant
-        told, fine = [], True
+        told, fine, fewest = [], True, TEN
         for table, lines in _by(plants, "table").items():
             chosen = [line for line in lines if line["plant"] in wanted and (only is None or only(line))]
             if chosen:
                 held = sum(bool(good(line)) for line in chosen)
                 told.append(f"{table} {held} of {len(chosen)}")
-                fine = fine and held >= least * len(chosen)
-        rows.append(f"| {words} | {', '.join(told) or 'not measured'} | {'yes' if told and fine else 'no'} |")
+                fine, fewest = fine and held >= least * len(chosen), min(fewest, len(chosen))
+        holds = "no" if not told or not fine else "yes" if least == 1.0 or fewest >= TEN else "as far as measured"
+        rows.append(f"| {words} | {', '.join(told) or 'not measured'} | {holds} |")
 
     claim("train itself fails on at least four independent families", "train itself",
           lambda line: len({name.split(".")[0] for name in line["found"]} - {"dcr", "nndr"}) >= 4)  # fmt: skip
@@ -111,11 +115,16 @@ def _claims(plants: Sequence[Line], splits: Sequence[Line]) -> list[str]:
         f"| a blind attack without the synthetic table stays at chance, train and holdout are exchangeable | in doubt on "
         f"{len(blind)} of {len(plants) + len(splits)} measured tables | {'no' if blind else 'yes'} |"
     )
-    refusals = {table: sum(line["refused"] for line in chosen) for table, chosen in _by(splits, "table").items()}
-    told = ", ".join(f"{table} {count} of {len(_by(splits, 'table')[table])}" for table, count in refusals.items())
-    enough = bool(refusals) and all(count <= 1 for count in refusals.values())
+    told, holds = [], "yes" if splits else "no"
+    for table, chosen in _by(splits, "table").items():
+        refused = sum(line["refused"] for line in chosen)
+        told.append(f"{table} {refused} of {len(chosen)}")
+        if refused > 1:
+            holds = "no"
+        elif len(chosen) < SPLITS and holds == "yes":
+            holds = f"not shown: fewer than {SPLITS} splits"
     rows.append(
-        f"| fresh real rows: at most 1 refusal in 200 splits a table | {told or 'not measured'} | {'yes' if enough else 'no'} |"
+        f"| fresh real rows: at most 1 refusal in {SPLITS} splits a table | {', '.join(told) or 'not measured'} | {holds} |"
     )
     return rows
 

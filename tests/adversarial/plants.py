@@ -46,12 +46,17 @@ class Scene:
         return mixed.take(pa.array(self.rng.permutation(mixed.num_rows)))
 
 
-def jitter(table: pa.Table, name: str, width: float, rng: Rng) -> pa.Table:
-    """Add uniform noise of so many standard deviations to a numeric column; whole numbers stay whole and change."""
+def jitter(table: pa.Table, name: str, width: float, rng: Rng, *, rounded: bool = False) -> pa.Table:
+    """Add uniform noise of so many standard deviations to a numeric column; whole numbers stay whole.
+
+    They change by one at least, which is much for a season or a flag, unless the noise is `rounded`.
+    """
     field = table.schema.field(name)
     values = table.column(name).to_numpy(zero_copy_only=False).astype(float)
     noise = rng.uniform(-1, 1, len(values)) * width * np.nanstd(values)
-    moved = values + (np.sign(noise) * np.ceil(np.abs(noise)) if pa.types.is_integer(field.type) else noise)
+    if pa.types.is_integer(field.type):
+        noise = np.rint(noise) if rounded else np.sign(noise) * np.ceil(np.abs(noise))
+    moved = values + noise
     array = pa.array(moved, from_pandas=True)
     array = array.cast(field.type, safe=False) if pa.types.is_integer(field.type) else array
     return table.set_column(table.schema.get_field_index(name), field, array)
@@ -136,11 +141,14 @@ def overfitted(scene: Scene) -> pa.Table:
     return resampled(rows, (str(scene.rng.choice(scene.learnt)),), scene.fresh, scene.rng)
 
 
-def noisy_train(scene: Scene) -> pa.Table:
-    table = scene.train
-    for name in scene.numbers:
-        table = jitter(table, name, 0.1, scene.rng)
-    return table.take(pa.array(scene.rng.permutation(table.num_rows)))
+def noisy_train(*, rounded: bool) -> Callable[[Scene], pa.Table]:
+    def plant(scene: Scene) -> pa.Table:
+        table = scene.train
+        for name in scene.numbers:
+            table = jitter(table, name, 0.1, scene.rng, rounded=rounded)
+        return table.take(pa.array(scene.rng.permutation(table.num_rows)))
+
+    return plant
 
 
 PLANTS: dict[str, Callable[[Scene], pa.Table]] = {
@@ -157,7 +165,8 @@ PLANTS: dict[str, Callable[[Scene], pa.Table]] = {
     "columns bootstrapped from raw values": raw_bootstrap,
     "5 %, rows of units shuffled": units_shuffled,
     "over-fitted on 500 rows": overfitted,
-    "train plus noise": noisy_train,
+    "train plus noise": noisy_train(rounded=False),
+    "train plus noise, rounded": noisy_train(rounded=True),
     "train itself": lambda scene: scene.train.take(pa.array(scene.rng.permutation(scene.train.num_rows))),
     "5 % of the holdout copied": lambda scene: scene.among(scene.victims(0.05, scene.holdout)),
 }
