@@ -50,7 +50,7 @@ docs: setup-test
 bench: bench-generators bench-evaluator bench-log bench-jobs
 
 bench-generators: setup-test
-	$(BIN)/python -m tests.bench.generators
+	$(BIN)/python -m tests.bench.generators --peers
 
 bench-evaluator: setup-test
 	$(BIN)/python -m tests.bench.evaluator
