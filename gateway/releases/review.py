@@ -3,6 +3,7 @@
 Invariants:
     - The requester never votes, whatever name or second account is used: account ids are compared.
     - Votes are hidden until all are in; one rejection blocks, enough approvals release.
+    - What was rejected can never be opened: the keys of its artifacts are destroyed in the transaction that blocks it.
     - Each vote is a leaf, with its comment.
 """
 
@@ -22,10 +23,13 @@ from gateway.catalogue import Policies
 from gateway.db import Work
 from gateway.db.tables.releases import review_vote
 from gateway.errors import Conflict, NotAuthorised
+from gateway.releases.artifacts import Artifacts, destroy_keys
 from gateway.releases.house import House
 from gateway.releases.produce import subjects_of
 from gateway.releases.repository import Release, Releases
 from gateway.releases.states import Status
+from gateway.storage import StoreUnavailable
+from gateway.telemetry import logger
 
 __all__ = ["Vote", "pending", "vote", "votes_of"]
 
@@ -98,8 +102,19 @@ def vote(house: House, release_id: str, *, reviewer: str, approve: bool, comment
         )  # fmt: skip
         votes = votes_of(work, release_id)
         status = _decide(work, releases, release, votes, approvers, now=now)
+        rejected = [found.location for found in Artifacts(work).of(release_id)] if status is Status.BLOCKED else []
         work.commit()
+    _remove(house, rejected)
     return {"id": release_id, "status": status, "voted": len(votes), "approvers": approvers}
+
+
+def _remove(house: House, names: Sequence[str]) -> None:
+    """Remove sealed bytes that nobody can open any more; what the store does not take now, the worker's sweep removes."""
+    try:
+        for name in names:
+            house.store.delete(name)
+    except StoreUnavailable as error:
+        logger("releases").warning("sealed bytes of a rejected release wait for the sweep", detail=error.detail)
 
 
 def _write_vote(
@@ -122,6 +137,8 @@ def _decide(work: Work, releases: Releases, release: Release, votes: Sequence[Vo
     if not all(found.approve for found in votes):
         move = releases.move(release, Status.BLOCKED, at=now, closed_at=now, close_reason="rejected")
         log.append(move.event, at=now, **subjects_of(release), data={"by": "review"})
+        keys = destroy_keys(work, release.id, now=now)
+        log.append("artifact.destroyed", at=now, **subjects_of(release), data={"keys": keys})
         return Status.BLOCKED
     policy = Policies(work).get(str(release.policy), version=release.policy_version).policy
     expires = now + policy.spec.access.release_expires
