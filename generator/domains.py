@@ -26,6 +26,7 @@ from generator.arrow import Array
 from generator.arrow import compute as pc
 from generator.calendar import EPOCH
 from generator.encoding import conform
+from generator.errors import BadTable
 from generator.fields import Known, is_open, learnt
 from generator.noise import discrete_gaussian
 from generator.source import Rows
@@ -56,8 +57,13 @@ def estimate_domains(rows: Rows, *, card: DatasetCard, account: Account, rho: Fr
         account: What pays.
         rho: What all estimates together may cost.
         delta: Probability with which a value of one unit alone may appear, all categories together.
+
+    Raises:
+        BadTable: the rows can be read only once.
     """
     todo = open_columns(card)
+    if todo and rows.is_single_use:
+        raise BadTable(f"the card leaves the domain of '{next(iter(todo))}' open: give batches that can be read again")
     found: dict[str, Known] = {}
     shares = iter(even_parts(delta, sum(column.type == "category" for column in todo.values())))
     for name, column in todo.items():

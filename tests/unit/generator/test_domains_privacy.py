@@ -8,6 +8,7 @@ import pytest
 
 from gateway.budget.loss import PrivacyLoss
 from gateway.budget.planning import loss_of
+from generator.base import BadTable
 from generator.domains import even_parts, kept_delta
 from generator.registry import create
 from generator.zcdp import rho_of_target
@@ -70,3 +71,10 @@ def test_even_parts_sum_to_the_whole(count, whole):
     assert sum(parts) == (Decimal(whole) if count else 0)
     assert all(part > 0 for part in parts)
     assert len(parts) == count
+
+
+def test_open_domains_of_batches_that_pass_by_once_are_refused(opened, card_of):
+    with pytest.raises(BadTable, match="open"):
+        create("dp-marginal").fit(
+            iter(opened[1].to_batches()), card=card_of(opened[0]), target=TARGET, rng=np.random.default_rng(0)
+        )
