@@ -32,6 +32,7 @@ from gateway.releases import House, expire_due
 from gateway.releases.artifacts import Artifacts
 from gateway.releases.notice import tell_again
 from gateway.releases.origin import anchor_of, check_log, log_keys
+from gateway.releases.used_up import close_used_up
 from gateway.storage import sweep
 from gateway.telemetry import logger, utc_now
 
@@ -92,6 +93,7 @@ class Worker:
         self._every(SEQUENCE_EVERY, "sequence", lambda: sequencer.run_once(utc_now()))
         self._every(BEAT_EVERY.total_seconds(), "heartbeat", self._beat)
         self._every(EXPIRE_EVERY, "expire", lambda: expire_due(self.house, now=utc_now()))
+        self._every(EXPIRE_EVERY, "used-up", lambda: close_used_up(self.house, now=utc_now()))
         self._every(SWEEP_EVERY, "sweep", self._sweep)
         self._every(TELL_EVERY, "notices", lambda: tell_again(self.house, now=utc_now()))
         self._every(KEYS_EVERY, "keys", self._ensure_keys)
