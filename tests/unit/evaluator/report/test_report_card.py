@@ -138,6 +138,56 @@ def test_every_catalogue_name_belongs_to_exactly_one_family():
         assert len(owners) == 1, (spec.name, owners)
 
 
+ASKED_FOR = [
+    "utility.marginals.ks.age",
+    "utility.marginals.tv.town",
+    "utility.marginals.wasserstein.spend",
+    "utility.marginals.magnitude.spend",
+    "utility.missingness.age",
+    "utility.pairs.correlation.worst",
+    "utility.pairs.mutual_information.worst",
+    "utility.pairs.contingency.worst",
+    "utility.pairs.dependence.worst",
+    "utility.threeway.worst",
+    "utility.autocorrelation.max_abs_diff",
+    "utility.seasonality.daily",
+    "utility.seasonality.weekly",
+    "utility.seasonality.yearly",
+    "utility.trend",
+    "utility.gaps.ks",
+    "utility.unit_rows.ks",
+    "utility.validity",
+    "utility.constraints",
+    "utility.tstr.bought.auc",
+    "utility.tstr.bought.f1",
+    "utility.tstr.worst.gap",
+    "utility.distinguishability.auc",
+    "utility.coverage.rare",
+    "utility.coverage.range",
+    "utility.coverage.least_kept",
+    "utility.subgroups.worst.gap",
+    "utility.overall",
+    "fairness.demographic_parity.town.shift",
+    "fairness.equal_opportunity.town.shift",
+    "fairness.equalised_odds.town.shift",
+    "fairness.representation.town.ratio",
+]
+EXACT = {"utility.coverage.categories"}
+
+
+def test_what_was_asked_for_stands_on_the_card(report):
+    assert set(ASKED_FOR) <= set(report.metrics)
+
+
+def test_every_estimate_of_utility_and_fairness_says_how_sure_it_is(report):
+    for name, result in report.metrics.items():
+        if result.status == "ok" and not name.startswith("privacy.") and name not in EXACT:
+            assert result.interval is not None, name
+            assert result.confidence == 0.95, name
+            assert result.interval[0] <= result.value <= result.interval[1], name
+            assert result.n > 0, name
+
+
 def test_every_family_of_the_plan_is_on_the_card(report):
     planned = {line.split(":", 1)[0] for line in report.plan}
     assert planned == {family.name for family in (*privacy.FAMILIES, *utility.FAMILIES, *fairness.FAMILIES)}
