@@ -1,6 +1,6 @@
 """`python -m generator`: fit a generator to a table and write synthetic rows, without a gateway.
 
-Responsible for arguments, files and exit codes: 0 done, 2 wrong usage, 4 bad input with one clear sentence.
+Responsible for arguments, files and exit codes: 0 done, 2 wrong usage, 4 bad input with one clear sentence, 130 stopped (Ctrl-C).
 
 Invariants:
     - No traceback and no cell of the train table reaches the terminal.
@@ -32,6 +32,7 @@ from policies.types import GENERATORS, PrivacyTarget
 __all__ = ["main"]
 
 BAD_INPUT = 4
+STOPPED = 130
 LARGE_BYTES = 128 << 20
 ENDINGS: dict[str, Literal["csv", "parquet"]] = {".csv": "csv", ".parquet": "parquet"}
 
@@ -59,11 +60,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         train = _train(options.train, card)
         target = None if options.epsilon is None else _target(options, card)
         fit_rng, sample_rng = (np.random.default_rng(s) for s in np.random.SeedSequence(options.seed).spawn(2))
-        fitted = generator.fit(train, card=card, target=target, rng=fit_rng, progress=_progress(is_shown=not options.json))
+        bar = _progress(is_shown=not options.json)
+        fitted = generator.fit(train, card=card, target=target, rng=fit_rng, progress=bar, checkpoint=options.checkpoint)
         batches = fitted.sample(options.rows, rng=sample_rng, where=dict(options.where))
         written = write_table(batches, options.out, format=target_format, card=card)
     except (GeneratorError, DocumentInvalid, TableInvalid, OSError) as error:
         return _refuse(error)
+    except KeyboardInterrupt:
+        sys.stderr.write("\nstopped: what was read until now is spent\n")
+        return STOPPED
     _report(fitted, written, options.out, is_json=options.json)
     return 0
 
@@ -80,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=_count, default=None, help="drives synthetic sampling only")
     parser.add_argument("--where", type=_equation, action="append", default=[], metavar="COLUMN=VALUE", help="condition on rows")
     parser.add_argument("--set", type=_equation, action="append", default=[], metavar="NAME=VALUE", help="hyper-parameter")
+    parser.add_argument("--checkpoint", type=Path, help="folder from which a killed fit of a network goes on")
     parser.add_argument("--json", action="store_true", help="print PrivacySpent as JSON")
     return parser
 

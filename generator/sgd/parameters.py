@@ -59,7 +59,7 @@ class GanParameters(SgdParameters):
     noise_width: Width = 64
     generator_width: Width = 128
     discriminator_width: Width = 128
-    generator_steps: int = Field(default=1, ge=1, le=20, description="Generator steps after each discriminator step.")
+    generator_steps: int = Field(default=2, ge=1, le=20, description="Generator steps after each discriminator step.")
 
 
 class VaeParameters(SgdParameters):
@@ -78,6 +78,10 @@ class VaeParameters(SgdParameters):
 class ArParameters(SgdParameters):
     """`dp-ar`: a masked network that predicts each column from the ones before it."""
 
+    steps: int = Field(default=600, ge=1, le=1_000_000, description="Optimiser steps on private data.")
+    batch_size: int = Field(
+        default=1536, ge=1, le=1_000_000, description="Expected units in a step, where the row count is public."
+    )
     width: Width = 128
 
 

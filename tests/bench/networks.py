@@ -1,0 +1,156 @@
+"""`python -m tests.bench.networks`: DP-SGD steps per second of our GAN, and of a peer at equal batch, width and input.
+
+Both get the same coded Adult table (every column in at most 32 bins, one-hot inside), batches of 500 (ours: 500 expected, by
+Poisson), two hidden layers of 256 in the discriminator, and are asked for the same number of discriminator and generator steps.
+CPU seconds of fitting alone, data handling included, one thread each; the difference of a long and a short fit, so that set-up does not count.
+
+    python -m tests.bench.networks [--rows 20000] [--steps 80] [--peers] [--cache ~/.cache/ticketgate-bench]
+
+The peer is installed from the package index into an environment of its own under the cache, on first use.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import venv
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+ADULT = ROOT.parent / "shared" / "data" / "adult.csv"
+CARD = ROOT / "tests" / "realdata" / "cards" / "adult.yaml"
+BATCH, WIDTH = 500, 256
+PEER = "smartnoise-synth"
+
+PEER_SCRIPT = """
+import json, sys, time, warnings
+warnings.simplefilter("ignore")
+import pandas as pd, torch
+torch.set_num_threads(1)
+from snsynth.pytorch.nn import DPCTGAN
+table, rows, batch, width = pd.read_csv(sys.argv[1], dtype=str), int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+short, long = (int(steps) * batch // rows for steps in sys.argv[5:7])
+def seconds(epochs):
+    model = DPCTGAN(epsilon=1e6, batch_size=batch, epochs=epochs, generator_dim=(width, width), discriminator_dim=(width, width),
+                    cuda=False, verbose=False, sigma=1.0)
+    start = time.process_time()
+    model.train(table, categorical_columns=list(table.columns))
+    return time.process_time() - start
+taken = seconds(long) - seconds(short)
+print(json.dumps({"steps": (long - short) * (rows // batch), "seconds": taken}))
+"""
+
+
+def coded(folder: Path, rows: int) -> tuple[Path, object]:
+    """The table in bins as CSV for the peer, and the same rows as an Arrow table for us."""
+    from generator.sgd.prepare import measure
+    from policies.loader import load_card
+    from policies.tables import read_table
+    from policies.types import PrivacyTarget
+
+    with ADULT.open(newline="") as source:
+        header, *lines = csv.reader(source)
+    with (folder / "adult.csv").open("w", newline="") as target:
+        csv.writer(target).writerows([header, *lines[:rows]])
+    card = load_card(CARD)
+    table = read_table(folder / "adult.csv", card=card).table
+    wide = PrivacyTarget(epsilon=Decimal(100), delta=Decimal("1e-5"))
+    measured, private, _ = measure(table, card=card, target=wide, share=0.5)
+    path = folder / "coded.csv"
+    with path.open("w", newline="") as target:
+        csv.writer(target).writerows([[v.name for v in measured.variables], *private.codes.tolist()])
+    return path, (table, card)
+
+
+def our_rate(given: object, rows: int, steps: int) -> float:
+    """Steps in a CPU second."""
+    import torch
+
+    from generator.registry import create
+    from policies.types import PrivacyTarget
+
+    torch.set_num_threads(1)
+    table, card = given  # type: ignore[misc]
+    values = {
+        "sampling_rate": BATCH / rows, "generator_width": WIDTH, "discriminator_width": WIDTH, "noise_width": 128,
+        "generator_steps": 1, "device": "cpu",
+    }  # fmt: skip
+
+    def seconds(count: int) -> float:
+        target = PrivacyTarget(epsilon=Decimal(3), delta=Decimal("1e-5"))
+        clock = _Clock()
+        create("dp-ctgan", {**values, "steps": count}).fit(
+            table, card=card, target=target, rng=np.random.default_rng(0), progress=clock
+        )
+        return clock.trained
+
+    return _rate(seconds, steps)
+
+
+def _rate(seconds: Callable[[int], float], steps: int) -> float:
+    taken = seconds(2 * steps) - seconds(steps)
+    return steps / taken
+
+
+class _Clock:
+    """CPU seconds between the first and the last step."""
+
+    def __init__(self) -> None:
+        self._first: float | None = None
+        self.trained = 0.0
+
+    def __call__(self, _share: float, stage: str) -> None:
+        if stage == "training":
+            now = time.process_time()
+            self._first = now if self._first is None else self._first
+            self.trained = now - self._first
+
+
+def peer_rate(path: Path, rows: int, steps: int, cache: Path) -> float:
+    """The peer's steps in a CPU second."""
+    folder = cache / "smartnoise"
+    python = folder / "bin" / "python"
+    clean = {**os.environ, "OMP_NUM_THREADS": "1"}
+    clean.pop("PYTHONPATH", None)
+    if not (folder / "installed").exists():
+        venv.create(folder, with_pip=True, clear=True)
+        subprocess.run([str(python), "-m", "pip", "install", "--quiet", PEER], check=True, timeout=3600, env=clean)
+        (folder / "installed").write_text(PEER)
+    epoch = rows // BATCH
+    bounds = [str(epoch * max(1, round(steps / epoch))), str(epoch * max(2, round(2 * steps / epoch)))]
+    command = [str(python), "-c", PEER_SCRIPT, str(path), str(rows), str(BATCH), str(WIDTH), *bounds]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=3600, env=clean)
+    found = json.loads(done.stdout.splitlines()[-1])
+    return float(found["steps"]) / float(found["seconds"])
+
+
+def main() -> int:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=20_000)
+    parser.add_argument("--steps", type=int, default=80)
+    parser.add_argument("--peers", action="store_true", help="measure the peer too")
+    parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "ticketgate-bench")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        path, given = coded(Path(name), arguments.rows)
+        ours = our_rate(given, arguments.rows, arguments.steps)
+        print(f"{'dp-ctgan':<28} {ours:8.1f} steps per CPU second (batch {BATCH}, width {WIDTH})", flush=True)
+        if arguments.peers:
+            theirs = peer_rate(path, arguments.rows, arguments.steps, arguments.cache)
+            print(f"{PEER + ' DPCTGAN':<28} {theirs:8.1f} steps per CPU second; ours are {ours / theirs:.1f} times as fast")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
