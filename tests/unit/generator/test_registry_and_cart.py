@@ -147,8 +147,9 @@ def test_a_large_file_is_read_in_batches(files, monkeypatch):
     assert command(arguments) == 0
 
 
-def test_batches_that_do_not_fit_must_be_readable_again(shop, card_of, target, monkeypatch):
+def test_batches_that_cannot_be_counted_as_they_pass_must_be_readable_again(shop, card_of, target, monkeypatch):
     monkeypatch.setattr("generator.source.HELD_BYTES", 1)
+    monkeypatch.setattr("generator.tally.MOST_COUNTERS", 1)
     card = card_of({"age": {"type": "integer", "bounds": [18, 99]}, "vip": {"type": "boolean"}})
     with pytest.raises(GeneratorError, match="read again"):
         registry.create("dp-marginal").fit(iter(shop.to_batches()), card=card, target=target, rng=np.random.default_rng(0))
