@@ -3,7 +3,7 @@
 Everything but `apply`, `list` and trying on the gateway's own past works on files alone, without a gateway.
 
 Invariants: a policy that lint refuses is never applied; a finding is printed as `file:line:column: …`; a policy may be named by
-its file, by the name of a ready policy, or as `NAME@VERSION` of an applied one.
+its file, as `NAME` or `NAME@VERSION` of an applied one, or by the name of a ready policy.
 """
 
 from __future__ import annotations
@@ -206,7 +206,7 @@ def list_(*, as_json: bool) -> None:
 @click.option("--version", type=click.IntRange(min=1), help="The same as NAME@VERSION.")
 @json_option
 def show(*, name: str, version: int | None, as_json: bool) -> None:
-    """A policy with its preset written out, by file, ready policy, NAME or NAME@VERSION."""
+    """A policy with its preset written out, by file, NAME or NAME@VERSION of an applied one, or ready policy."""
     found = policy_of(name if version is None else f"{name}@{version}")
     document = {
         "name": found.name,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import policies
 from gateway.cli.output import Refused
-from gateway.errors import EXIT_BAD_INPUT, InvalidRequest
+from gateway.errors import EXIT_BAD_INPUT, InvalidRequest, NotFound
 from policies.card import DatasetCard
 from policies.findings import DocumentInvalid
 from policies.lint import lint_file
@@ -35,19 +35,31 @@ LIBRARY = Path(policies.__file__).parent / "library"
 
 
 def policy_of(source: str) -> ReleasePolicy:
-    """A policy by file, by the name of a ready policy, or by `NAME` or `NAME@VERSION` of an applied one.
+    """A policy by file; by `NAME` or `NAME@VERSION` of an applied one; else by the name of a ready policy.
+
+    What is in force wins over a ready policy of the same name: who asks for `customer` wants to know what holds here.
 
     Raises:
         Refused: the file is no policy.
         NotFound: nothing has this name.
     """
     path = Path(source)
-    ready = LIBRARY / f"{source}.yaml"
     if path.exists() or path.suffix in (".yaml", ".yml", ".json"):
         return _read(path)
-    if "/" not in source and ready.exists():
-        return _read(ready)
-    return _applied(source)
+    try:
+        return _applied(source)
+    except (NotFound, InvalidRequest) as error:
+        ready = LIBRARY / f"{source}.yaml"
+        if "/" not in source and ready.exists():
+            return _read(ready)
+        if isinstance(error, InvalidRequest) and "@" in source:
+            raise
+        said = f"'{source}' is no file and no ready policy, and {error.detail}"
+        raise NotFound(said, unlock=(*error.unlock, _ready_words())) from None
+
+
+def _ready_words() -> str:
+    return f"ready policies are {', '.join(sorted(found.stem for found in LIBRARY.glob('*.yaml')))}"
 
 
 def check(file: Path) -> ReleasePolicy:

@@ -198,3 +198,19 @@ def _edited(folder):
     path = folder / "edited.yaml"
     path.write_text(Path(CUSTOMER).read_text().replace("500000", "7"))
     return path
+
+
+def test_what_is_in_force_wins_over_a_ready_policy_of_the_same_name(house, tightened, monkeypatch):
+    assert told("show", "customer")["policy"]["spec"]["request"]["max_rows"] == 500000
+    monkeypatch.setenv("TICKETGATE_HOME", str(house.settings.home))
+    assert told("show", "customer")["policy"]["spec"]["request"]["max_rows"] == 500000
+    run("apply", tightened)
+    assert told("show", "customer")["policy"]["spec"]["request"]["max_rows"] == 1000
+    assert "no rule differs" in run("diff", "customer", tightened)
+
+
+def test_a_name_that_nothing_has_says_what_there_is(monkeypatch, tmp_path):
+    monkeypatch.setenv("TICKETGATE_HOME", str(tmp_path / "nowhere"))
+    with pytest.raises(NotFound, match="no file and no ready policy") as error:
+        CliRunner().invoke(group, ["show", "custmer"], catch_exceptions=False)
+    assert any("customer" in step for step in error.value.unlock)
