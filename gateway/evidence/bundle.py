@@ -13,6 +13,7 @@ Invariants:
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping
 from datetime import datetime
@@ -74,19 +75,26 @@ def evidence_zip(house: House, release_id: str) -> bytes:
         kept = _kept_signature(work, house, release_id)
         if kept is not None:
             signer_kid = str(json.loads(kept)["signatures"][0]["keyid"])
-            members = _indexed(house, record, common | {"jwks.json": _keys(work, house, record, signer_kid)})
+            members = _indexed(record, common | {"jwks.json": _keys(work, house, record, signer_kid)})
             if payload_of(kept) == statement_about(members[INDEX]):
                 return write_archive(members | {INDEX_ENVELOPE: kept})
         signer = GatewayKeys(work, house.sealing).signer("manifest")
-        members = _indexed(house, record, common | {"jwks.json": _keys(work, house, record, signer.kid)})
+        members = _indexed(record, common | {"jwks.json": _keys(work, house, record, signer.kid)})
     envelope = envelope_of(statement_about(members[INDEX]), sign=signer.sign, key_id=signer.kid)
     return write_archive(members | {INDEX_ENVELOPE: envelope})
 
 
-def _indexed(house: House, record: Record, members: dict[str, bytes]) -> dict[str, bytes]:
-    crate = crate_of(record, house.issuer, sorted([*members, INDEX, INDEX_ENVELOPE]))
+def issuer_of(release: Release) -> str:
+    """The gateway as the signed request addressed it: it stays, whatever the address of the present process is."""
+    _, claims, _ = release.signed_request.split(".")
+    document = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))
+    return str(document["aud"])
+
+
+def _indexed(record: Record, members: dict[str, bytes]) -> dict[str, bytes]:
+    crate = crate_of(record, issuer_of(record.release), sorted([*members, INDEX, INDEX_ENVELOPE]))
     described = members | {CRATE: crate}
-    return described | {INDEX: _index(house, record, described)}
+    return described | {INDEX: _index(record, described)}
 
 
 def _signature_row(house: House, release_id: str, envelope: bytes, *, now: datetime) -> dict[str, Any]:
@@ -100,13 +108,13 @@ def _kept_signature(work: Work, house: House, release_id: str) -> bytes | None:
     return Artifacts(work).read(house, found[0]) if found else None
 
 
-def _index(house: House, record: Record, members: Mapping[str, bytes]) -> bytes:
+def _index(record: Record, members: Mapping[str, bytes]) -> bytes:
     listed = [{"name": name, "size": len(raw), "sha256": sha256_hex(raw)} for name, raw in sorted(members.items())]
     decisive = record.decisive
     document: dict[str, Any] = {
         "schema": SCHEMA,
         "release_id": record.release.id,
-        "issuer": house.issuer,
+        "issuer": issuer_of(record.release),
         "outcome": record.outcome,
         "decisive": {"event": decisive.id, "kind": decisive.kind, "at": format_time(decisive.at)},
         "files": listed,

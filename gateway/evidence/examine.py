@@ -107,8 +107,6 @@ def _verified_index(checks: list[Check], members: Members, trusted: TrustedKeys)
         if subjects.get(INDEX) != sha256_hex(members[INDEX]):
             raise VerificationFailed(f"{INDEX} is not the one that was signed")
         document: Mapping[str, Any] = _json(members[INDEX], INDEX)
-        if document.get("issuer") != trusted.issuer:
-            raise VerificationFailed("the file is of another gateway than the pinned keys")
         return document
 
     if statement is None:
@@ -217,7 +215,9 @@ def _signature(case: _Case) -> bool:
     key = public_key_of(case.document("requester.jwk.json"))
     if key.thumbprint != case.event("release.requested").get("key"):
         raise VerificationFailed("the requester's key is not the one that the log names")
-    RELEASE_REQUEST.open(RELEASE_REQUEST.take_apart(case.members["request.jwt"]), key)
+    claims = RELEASE_REQUEST.open(RELEASE_REQUEST.take_apart(case.members["request.jwt"]), key)
+    if claims.get("aud") != case.index["issuer"]:
+        raise VerificationFailed("the request was addressed to another gateway than the index names")
     return True
 
 

@@ -274,6 +274,19 @@ def test_a_rotated_or_destroyed_manifest_key_changes_no_evidence_that_was_handed
     assert first_failure(verify_evidence(tmp_path / "evidence.zip", forgotten)) == "index is signed by a trusted key"
 
 
+def test_the_address_of_the_process_does_not_stand_in_evidence(town: Any, tmp_path: Path) -> None:
+    release_id = denied(town)
+    raw = evidence_zip(town.house, release_id)
+    elsewhere = replace(town.house, settings=town.house.settings.model_copy(update={"port": 9191}))
+    assert elsewhere.issuer != town.house.issuer
+    assert evidence_zip(elsewhere, release_id) == raw
+    document = json.loads((town.house.settings.home / "trusted-keys.json").read_text("utf-8"))
+    (tmp_path / "keys.json").write_text(json.dumps({**document, "issuer": elsewhere.issuer}), "utf-8")
+    (tmp_path / "evidence.zip").write_bytes(raw)
+    checks = verify_evidence(tmp_path / "evidence.zip", load_trusted(tmp_path / "keys.json"))
+    assert [check for check in checks if not check.ok] == []
+
+
 def test_evidence_first_asked_for_after_a_rotation_verifies_with_the_keys_of_then_and_now(town: Any, tmp_path: Path) -> None:
     release_id = denied(town)
     rotated_manifest_key(town)
