@@ -28,7 +28,7 @@ import httpx
 
 from gateway.access.private_keys import PrivateKey, load_private_key
 from gateway.access.signing import client_assertion, dpop_proof, sign_request
-from gateway.errors import EXIT_FAILED, EXIT_OF_STATUS, TicketgateError, Unavailable, VerificationFailed
+from gateway.errors import EXIT_FAILED, EXIT_OF_STATUS, InvalidRequest, TicketgateError, Unavailable, VerificationFailed
 from gateway.telemetry import utc_now
 
 __all__ = ["FINAL_STATUSES", "Client", "RemoteProblem"]
@@ -50,9 +50,9 @@ class RemoteProblem(TicketgateError):
 
     def __init__(self, status: int, document: Mapping[str, Any]) -> None:
         super().__init__(
-            str(document.get("detail") or document.get("title") or f"the gateway answered {status}"),
+            str(document.get("detail") or document.get("title") or _plain(status, document)),
             code=str(document.get("code", "unknown")),
-            unlock=tuple(str(step) for step in document.get("unlock", ())),
+            unlock=tuple(str(step) for step in document.get("unlock", ())) or _steps(document),
         )
         self.status = status
         self.document = document
@@ -62,6 +62,23 @@ class RemoteProblem(TicketgateError):
         """What a command ends with: by the status that the gateway answered."""
         known = {int(http): code for http, code in EXIT_OF_STATUS.items()}
         return known.get(self.status, EXIT_FAILED)
+
+
+def _plain(status: int, document: Mapping[str, Any]) -> str:
+    """A sentence for an answer without one: the token endpoint speaks OAuth, which says no more than a code."""
+    if document.get("error") == "invalid_client":
+        return "the gateway does not accept this key for this principal"
+    return f"the gateway answered {status}"
+
+
+def _steps(document: Mapping[str, Any]) -> tuple[str, ...]:
+    if document.get("error") != "invalid_client":
+        return ()
+    return (
+        "check --as and --key: the key must be registered for that principal, in use, and not expired",
+        "check --server: the gateway's issuer URL is what your signature is addressed to",
+        "check the clock of this machine: a minute is forgiven",
+    )
 
 
 class Client:
@@ -243,6 +260,8 @@ class Client:
     def _send(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         try:
             return self._http.request(method, path, **arguments)
+        except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
+            raise InvalidRequest(f"{self.server!r} is not the URL of a gateway: it begins with https:// or http://") from error
         except httpx.HTTPError as error:
             raise Unavailable(
                 f"the gateway at {self.server} does not answer ({type(error).__name__})",

@@ -224,7 +224,11 @@ def _finish(final: Mapping[str, Any], bundle: str | None, *, as_json: bool) -> N
 def status(*, request_id: str, server: str, principal: str, key_file: Path, as_json: bool) -> None:
     """Where a request stands."""
     found = client_of(server, principal, key_file).status(request_id)
-    emit(found, f"{found['id']}: {found['status']} {found['stage']} {found['progress']:.0%}", as_json=as_json)
+    under_way = found["status"] in ("queued", "generating", "evaluating")
+    lines = [f"{found['id']}: {found['status']}" + (f", {found['stage']}, {found['progress']:.0%}" if under_way else "")]
+    if found.get("notice"):
+        lines.append(f"  {found['notice']}")
+    emit(found, "\n".join(lines), as_json=as_json)
 
 
 @click.command()
