@@ -29,6 +29,7 @@ from gateway.errors import NotRecorded
 __all__ = ["Database", "Work", "driver_text"]
 
 BUSY_TIMEOUT_MS = 15_000
+DISK_FULL = "53100"
 GONE = frozenset({"42P01", "42501", "3F000", "3D000"})
 """SQLSTATEs that PostgreSQL's driver files under mistakes of the program, and that are a database which cannot take the write:
 no such table, no privilege, no such schema, no such database."""
@@ -134,7 +135,9 @@ def driver_text(statement: ClauseElement, *, columns: Sequence[str] | None = Non
 
 
 def _not_recorded(error: DBAPIError) -> NotRecorded:
-    return NotRecorded(f"the database did not take the transaction ({type(error.orig).__name__})")
+    is_full = "is full" in str(error.orig) or getattr(error.orig, "sqlstate", None) == DISK_FULL
+    why = "its disk is full" if is_full else type(error.orig).__name__
+    return NotRecorded(f"the database did not take the transaction ({why})")
 
 
 def _sqlite_engine(url: str) -> Engine:
