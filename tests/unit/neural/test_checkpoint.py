@@ -201,3 +201,39 @@ def test_a_folder_holds_no_row(tmp_path: Path) -> None:
     arrays = load((state / "model.safetensors").read_bytes())
     assert arrays
     assert not [name for name, array in arrays.items() if array.shape[:1] == (make_table().num_rows,)]
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> list[str]:
+    """The command line for a small fit."""
+    import pyarrow.csv
+
+    pyarrow.csv.write_csv(make_table(), tmp_path / "made.csv")
+    (tmp_path / "card.yaml").write_text(json.dumps(make_card().model_dump(mode="json", by_alias=True, exclude_none=True)))
+    return [
+        "--train", str(tmp_path / "made.csv"), "--card", str(tmp_path / "card.yaml"), "--generator", "dp-ar", "--epsilon", "3",
+        "--rows", "10", "--out", str(tmp_path / "out.csv"), "--set", "steps=4", "--set", "sampling_rate=0.2",
+        "--checkpoint", str(tmp_path / "kept"),
+    ]  # fmt: skip
+
+
+def test_the_command_keeps_a_checkpoint(command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from generator.__main__ import main
+
+    assert main(command) == 0, capsys.readouterr().err
+    assert (tmp_path / "kept" / "state.json").exists()
+    assert main([*command[:-2], "--set", "clip=0.5", *command[-2:]]) == 4
+    assert "another fit" in capsys.readouterr().err
+
+
+def test_the_command_stops_without_a_traceback(
+    command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from generator.__main__ import main
+
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(engine.PrivateSteps, "step", stopped)
+    assert main(command) == 130
+    assert "is spent" in capsys.readouterr().err
