@@ -116,7 +116,7 @@ def is_even(days: Floats, hours: Floats) -> bool:
 
 
 def cut_values(field: Field, shares: Floats) -> Floats:
-    """The middle of each cell of a number over the value that three rows in a hundred exceed, at most 1; nothing for a missing value.
+    """The middle of each cell of a number over the value that three rows in a hundred exceed, at most 1; missing counts as 0.
 
     Sums of such values keep the rhythm of the sums themselves, and no row moves them by more than 1.
 
