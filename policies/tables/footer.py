@@ -52,7 +52,9 @@ def open_parquet(path: Path, *, limits: Limits) -> Iterator[pq.ParquetFile]:
     if footer > min(size, MOST_FOOTER):
         raise TableInvalid(DAMAGED)
     with _clear():
-        file = pq.ParquetFile(path, memory_map=False, thrift_string_size_limit=MOST_FOOTER, thrift_container_size_limit=1_000_000)
+        file = pq.ParquetFile(
+            path, memory_map=False, pre_buffer=False, thrift_string_size_limit=MOST_FOOTER, thrift_container_size_limit=1_000_000
+        )
     with file:
         with _clear():
             _check_footer(file, limits)
