@@ -1,6 +1,7 @@
 """Time and memory of a full report card on Adult beside what peers take for their share of the questions, on the same files.
 
-    python -m tests.bench.evaluator [--rows N] [--no-peers] [--peer-python PATH] [--out FILE.md] [--data ../shared/data/adult.csv]
+    python -m tests.bench.evaluator [--rows N] [--no-peers] [--peer-python PATH]
+        [--peer-rows N] [--peer-attacks N] [--out FILE.md] [--data ../shared/data/adult.csv]
 
 Prints one JSON line per run, and at the end (or into a file) a table. The synthetic table is independent columns with 5 % rows copied from train. Every
 run is a child process with a peak of its own; `cpu_s` is what it costs whatever else the machine does. Peers live in an environment
@@ -141,6 +142,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=ADULT)
     parser.add_argument("--peers", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--peer-python", type=Path, help="an interpreter that has the peers already")
+    parser.add_argument("--peer-rows", type=int, default=2_000, help="rows a table where a peer compares all with all")
+    parser.add_argument("--peer-attacks", type=int, default=500, help="attacks a peer makes (its own default)")
     parser.add_argument("--out", type=Path, help="also write the table to this file")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -158,7 +161,21 @@ def main() -> None:
         ]  # -P: no file beside this one may hide a package
         if given.peers:
             python = str(peer_python(given.peer_python))
-            asked += [(what, [python, "-P", str(HERE.with_name("evaluator_peers.py")), what, name]) for what in QUESTIONS]
+            asked += [
+                (
+                    what,
+                    [
+                        python,
+                        "-P",
+                        str(HERE.with_name("evaluator_peers.py")),
+                        what,
+                        name,
+                        str(given.peer_rows),
+                        str(given.peer_attacks),
+                    ],
+                )
+                for what in QUESTIONS
+            ]
         for what, arguments in asked:
             results.append(told(arguments, what))
             print(json.dumps(results[-1]), flush=True)

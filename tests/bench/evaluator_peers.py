@@ -1,8 +1,9 @@
 """One question asked of one peer on given files: what it answers and what it costs.
 
-    PEER_PYTHON -P tests/bench/evaluator_peers.py QUESTION FOLDER
+    PEER_PYTHON -P tests/bench/evaluator_peers.py QUESTION FOLDER ROWS ATTACKS
 
-FOLDER holds train.parquet, holdout.parquet and synthetic.parquet of Adult. Imports nothing of this project: it runs in an
+FOLDER holds train.parquet, holdout.parquet and synthetic.parquet of Adult; ROWS and ATTACKS bound what a peer may not be asked in
+full without taking an hour. Imports nothing of this project: it runs in an
 environment that has SDMetrics and anonymeter (`tests/bench/evaluator.py` makes one). Prints one JSON line.
 """
 
@@ -20,8 +21,7 @@ import pandas as pd
 
 NUMBERS = ("age", "fnlwgt", "education_num", "capital_gain", "capital_loss", "hours_per_week")
 QUASI = ["age", "education", "marital_status", "race", "sex"]
-ATTACKS = 500
-SUBSAMPLE = 2_000
+ROWS, ATTACKS = (int(given) for given in sys.argv[3:5])
 
 
 def metadata(frame: pd.DataFrame) -> dict[str, Any]:
@@ -45,34 +45,34 @@ def sdmetrics_dcr_overfitting(train: pd.DataFrame, holdout: pd.DataFrame, made: 
         real_validation_data=holdout,
         metadata=metadata(train),
         table_name=None,
-        num_rows_subsample=SUBSAMPLE,
+        num_rows_subsample=ROWS,
     )
-    return {"found": answer["score"], "note": f"{SUBSAMPLE:,} rows a table"}
+    return {"found": answer["score"], "note": f"{ROWS:,} rows a table"}
 
 
 def sdmetrics_dcr_baseline(train: pd.DataFrame, _: pd.DataFrame, made: pd.DataFrame) -> dict[str, Any]:
     from sdmetrics.single_table import DCRBaselineProtection
 
     answer = DCRBaselineProtection.compute_breakdown(
-        real_data=train, synthetic_data=made, metadata=metadata(train), table_name=None, num_rows_subsample=SUBSAMPLE
+        real_data=train, synthetic_data=made, metadata=metadata(train), table_name=None, num_rows_subsample=ROWS
     )
-    return {"found": answer["score"], "note": f"{SUBSAMPLE:,} rows a table"}
+    return {"found": answer["score"], "note": f"{ROWS:,} rows a table"}
 
 
 def sdmetrics_new_row(train: pd.DataFrame, _: pd.DataFrame, made: pd.DataFrame) -> dict[str, Any]:
     from sdmetrics.single_table import NewRowSynthesis
 
-    answer = NewRowSynthesis.compute(train, made, metadata(train), synthetic_sample_size=1000)
-    return {"found": answer, "note": "1,000 synthetic rows"}
+    answer = NewRowSynthesis.compute(train, made, metadata(train), synthetic_sample_size=ROWS)
+    return {"found": answer, "note": f"{ROWS:,} synthetic rows"}
 
 
 def sdmetrics_disclosure(train: pd.DataFrame, _: pd.DataFrame, made: pd.DataFrame) -> dict[str, Any]:
     from sdmetrics.single_table import DisclosureProtection
 
     answer = DisclosureProtection.compute_breakdown(
-        train.head(SUBSAMPLE), made.tail(SUBSAMPLE), known_column_names=QUASI, sensitive_column_names=["income"]
+        train.head(ROWS), made.tail(ROWS), known_column_names=QUASI, sensitive_column_names=["income"]
     )
-    return {"found": answer["score"], "note": f"{SUBSAMPLE:,} rows a table, one secret"}
+    return {"found": answer["score"], "note": f"{ROWS:,} rows a table, one secret"}
 
 
 def anonymeter_singling_out(train: pd.DataFrame, holdout: pd.DataFrame, made: pd.DataFrame) -> dict[str, Any]:
