@@ -139,8 +139,8 @@ class ObjectAnchor:
             return
         size = Checkpoint.parse(SignedNote.parse(note).text).size
         name = f"{GREATEST - size:019d}-{size}"
-        if not self._put_new(name, note.encode()):
-            _continues(self._note(name), note)
+        self._put_new(name, note.encode())
+        _continues(self._note(name), note)  # what stands there first counts, whatever the store answered
 
     def exclusive(self) -> AbstractContextManager[None]:
         """The store's own refusal to overwrite is the lock."""

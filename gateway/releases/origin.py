@@ -1,4 +1,9 @@
-"""Where the log's checkpoints are published."""
+"""Where the log's checkpoints are published.
+
+Invariants:
+    - Of an object store only the first version of each checkpoint counts, be it hidden by a deletion or covered by a later
+      writing: under Object Lock that version cannot be removed, whereas servers let a locked name be written again.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +16,7 @@ from gateway.audit.heads import check_anchor
 from gateway.releases.house import House
 from gateway.settings import Settings
 from gateway.storage import ArtifactExists, ArtifactMissing, ArtifactStore, store_of
+from gateway.storage.store import VersionedStore
 
 __all__ = ["anchor_of", "check_log", "log_keys"]
 
@@ -50,6 +56,10 @@ def _object_anchor(store: ArtifactStore) -> ObjectAnchor:
         return True
 
     def get(name: str) -> bytes | None:
+        if isinstance(store, VersionedStore):
+            # The prefix may meet longer names too; ours comes first among them.
+            first = next(((found, version) for found, version in store.first_versions(f"checkpoints/{name}")), None)
+            return None if first is None else store.fetch_version(*first)
         try:
             size = store.size(f"checkpoints/{name}")
         except ArtifactMissing:
@@ -57,6 +67,8 @@ def _object_anchor(store: ArtifactStore) -> ObjectAnchor:
         return store.fetch(f"checkpoints/{name}", 0, size)
 
     def names() -> Iterator[str]:
+        if isinstance(store, VersionedStore):
+            return (name.rsplit("/", 1)[-1] for name, _ in store.first_versions("checkpoints/"))
         return (found.name.rsplit("/", 1)[-1] for found in store.names("checkpoints/"))
 
     return ObjectAnchor(put_new=put_new, get=get, list_names=names)

@@ -235,6 +235,23 @@ class S3Store:
                         continue
                     yield StoredArtifact(name, found["Size"], found["LastModified"].astimezone(UTC))
 
+    def first_versions(self, prefix: str) -> Iterator[tuple[str, str]]:
+        """Name and version of the first writing of every name; a bucket lists the versions of a key from the newest on."""
+        with _spoken("to list versions"):
+            pages = self.client.get_paginator("list_object_versions").paginate(Bucket=self.bucket, Prefix=self.prefix + prefix)
+            last: tuple[str, str] | None = None
+            for found in (version for page in pages for version in page.get("Versions", [])):
+                if last is not None and last[0] != found["Key"]:
+                    yield last[0].removeprefix(self.prefix), last[1]
+                last = found["Key"], found["VersionId"]
+            if last is not None:
+                yield last[0].removeprefix(self.prefix), last[1]
+
+    def fetch_version(self, name: str, version: str) -> bytes:
+        """All bytes of one version."""
+        with _spoken("to read a version"):
+            return self.client.get_object(Bucket=self.bucket, Key=self._key(name), VersionId=version)["Body"].read()
+
     def delete(self, name: str) -> None:
         """Remove a name; with versioning on, the data key's destruction is what removes old versions."""
         with _spoken("to remove an artifact"):

@@ -13,13 +13,13 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from gateway.errors import Conflict, NotFound, Unavailable
 
 __all__ = [
     "ArtifactExists", "ArtifactMissing", "ArtifactStore", "EncryptionRefused", "StoreUnavailable", "StoredArtifact",
-    "StoredBytes", "artifact_name", "check_name", "sweep",
+    "StoredBytes", "VersionedStore", "artifact_name", "check_name", "sweep",
 ]  # fmt: skip
 
 PART = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
@@ -51,6 +51,17 @@ class StoredArtifact:
     name: str
     size: int
     modified_at: datetime
+
+
+@runtime_checkable
+class VersionedStore(Protocol):
+    """A store that may keep what was overwritten or removed; the first version of a name is what was written there first."""
+
+    def first_versions(self, prefix: str) -> Iterator[tuple[str, str]]:
+        """Name and version of the first writing of every name with a prefix, in order; removed and overwritten ones too."""
+
+    def fetch_version(self, name: str, version: str) -> bytes:
+        """All bytes of one version."""
 
 
 class ArtifactStore(Protocol):
