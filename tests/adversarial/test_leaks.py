@@ -55,7 +55,7 @@ def test_one_verbatim_copy_in_four_hundred_is_warned_of_where_rows_have_twins_by
     """Its p-value lies near 0.001 on Adult without its near-unique column: below the limit that the card states."""
     results = leaks.results_of(tables["adult-plain"], "0.25 % verbatim", 0, OPTIONS)
     assert "copies" in leaks.warned_by(results)
-    assert 0.0025 < results["privacy.copies.excess_share"].detail["detection_limit"] < 0.0045
+    assert 0.0025 < results["privacy.copies.excess_share"].detail["detection_limit"] < 0.006
 
 
 @pytest.mark.parametrize(
