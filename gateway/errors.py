@@ -191,4 +191,3 @@ EXIT_OF_STATUS: dict[HTTPStatus, int] = {
 def status_of(error: TicketgateError) -> HTTPStatus:
     """HTTP status of an error, by its nearest class in the table."""
     return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
-

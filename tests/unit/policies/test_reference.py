@@ -32,7 +32,9 @@ def test_a_page_with_an_unknown_block_is_refused():
 
 
 def test_every_decision_code_is_on_the_list_and_no_other():
-    source = "".join((ROOT / f"{name}.py").read_text() for name in ("decide", "request_rules", "differencing_rules", "ticket_rules"))
+    source = "".join(
+        (ROOT / f"{name}.py").read_text() for name in ("decide", "request_rules", "differencing_rules", "ticket_rules")
+    )
     given = set(re.findall(r'reason\(\s*"([a-z-]+)"', source)) | set(re.findall(r'_listed\("([a-z-]+)"', source))
     given |= set(re.findall(r'": \("(ticket-[a-z-]+)"', source))
     given |= {"epsilon-above-limit", "delta-above-limit"}
