@@ -16,11 +16,9 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from pydantic import ValidationError
-
-from generator.errors import BadHyperparameters
+from generator.hyperparameters import checked
 from generator.sgd.accounting import Schedule, accountant_of, epsilon_of, rdp_of, solve_noise_multiplier
-from generator.sgd.parameters import SgdParameters, parameters_of
+from generator.sgd.parameters import SgdParameters
 from generator.zcdp import rho_of_target
 from policies.types import GENERATORS, Neighbours, PrivacyTarget
 
@@ -86,18 +84,18 @@ def plan(
         has_open: Whether the card leaves domains open; a plan made without knowing it costs no less than the fit will.
 
     Raises:
-        BadHyperparameters: a hyper-parameter of a DP-SGD generator is unknown or out of range.
+        BadHyperparameters: a hyper-parameter is unknown or out of range.
         ValueError: the generator is unknown, or DP and without a target.
     """
     if generator not in GENERATORS:
         raise ValueError(f"there is no generator '{generator}'; there are {', '.join(GENERATORS)}")
+    parameters = sgd_parameters(generator, hyperparameters or {})
     if not GENERATORS[generator].is_dp:
         return Plan(generator=generator, is_dp=False, unit=unit)
     if target is None:
         raise ValueError(f"'{generator}' needs an (ε, δ) target")
     if not (EPSILON_RANGE[0] <= target.epsilon <= EPSILON_RANGE[1] and target.delta >= LEAST_DELTA):
         raise ValueError(f"ε lies between {EPSILON_RANGE[0]} and {EPSILON_RANGE[1]}, and δ is at least {LEAST_DELTA}")
-    parameters = sgd_parameters(generator, hyperparameters or {})
     if parameters is None:
         return _zcdp_plan(generator, target, unit)
     schedule = schedule_of(parameters, target=target, public_rows=public_rows, is_plain=unit == "row" and not has_open)
@@ -105,20 +103,12 @@ def plan(
 
 
 def sgd_parameters(generator: str, hyperparameters: Mapping[str, Any]) -> SgdParameters | None:
-    """Checked parameters of a DP-SGD generator; None for the other families.
+    """Checked parameters of a DP-SGD generator; None for the other families, whose parameters are checked too.
 
     Raises:
         BadHyperparameters: one of them is unknown or out of range.
     """
-    model = parameters_of(generator)
-    if model is None:
-        return None
-    try:
-        found = model.model_validate(dict(hyperparameters))
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise BadHyperparameters(f"{generator}: '{where}' {first['msg']}; it has {', '.join(model.model_fields)}") from error
+    found = checked(generator, hyperparameters)
     return found if isinstance(found, SgdParameters) else None
 
 

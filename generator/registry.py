@@ -1,11 +1,11 @@
 """From a generator's name to the generator: the only door through which other rooms get one.
 
-Responsible for lazy construction (naming a generator loads no model code) and for checking hyper-parameters.
+Responsible for lazy construction (naming a generator loads no model code) and for having its hyper-parameters checked.
 
 Invariants:
     - Names are those of `policies.types.GENERATORS`; an unknown name is an error that names it.
     - A generator whose family cannot run in this installation raises `NotAvailable`; it is never replaced by another.
-    - Hyper-parameters are checked by the family's own pydantic model; an unknown one is an error that names it.
+    - Hyper-parameters are checked before a family is given them.
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
-from pydantic import BaseModel, ValidationError
-
-from generator.base import BadHyperparameters, FittedGenerator, Generator, GeneratorError, NotAvailable
+from generator.base import FittedGenerator, Generator, GeneratorError, NotAvailable
+from generator.hyperparameters import checked, model_of
 from generator.model_file import read_kind
 from policies.types import GENERATORS, GeneratorInfo
 
@@ -35,7 +34,7 @@ FAMILIES: Mapping[str, str] = {
     "tvae": "generator.vae.plain",
     "cart": "generator.trees.family",
 }
-"""Module of each family; it offers `Hyperparameters` (a pydantic model), `create(name, values)` and `load(folder, digest)`."""
+"""Module of each family; it offers `create(name, values)` and `load(folder, digest)`."""
 
 
 def info(name: str) -> GeneratorInfo:
@@ -67,21 +66,13 @@ def create(name: str, hyperparameters: Mapping[str, Any] | None = None) -> Gener
         BadHyperparameters: an unknown parameter or a value outside its range, named.
     """
     family = _family(name)
-    model = cast("type[BaseModel]", family.Hyperparameters)
-    try:
-        values = model.model_validate(dict(hyperparameters or {}))
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        reason = "is not a hyper-parameter" if first["type"] == "extra_forbidden" else first["msg"]
-        known = ", ".join(model.model_fields)
-        raise BadHyperparameters(f"{name}: '{where}' {reason}; it has {known or 'none'}") from error
-    return cast("Generator", family.create(name, values))
+    return cast("Generator", family.create(name, checked(name, hyperparameters or {})))
 
 
 def hyperparameters_schema(name: str) -> dict[str, Any]:
     """JSON Schema of a generator's hyper-parameters."""
-    return cast("type[BaseModel]", _family(name).Hyperparameters).model_json_schema()
+    info(name)
+    return model_of(name).model_json_schema()
 
 
 def load(folder: Path, *, digest: str) -> FittedGenerator:

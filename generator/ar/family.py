@@ -10,14 +10,14 @@ from generator.ar.network import ArNetwork
 from generator.sgd.family import Network, NeuralGenerator
 from generator.sgd.fitted import FittedNeural
 from generator.sgd.onehot import Layout, log_ones
-from generator.sgd.parameters import ArParameters as Hyperparameters
+from generator.sgd.parameters import ArParameters
 from generator.sgd.prepare import Measured
 from generator.sgd.saving import load_with
 
-__all__ = ["Hyperparameters", "create", "load"]
+__all__ = ["create", "load"]
 
 
-def create(name: str, values: Hyperparameters) -> NeuralGenerator:
+def create(name: str, values: ArParameters) -> NeuralGenerator:
     """Make the unfitted generator."""
 
     def build(measured: Measured, layout: Layout, goal: int | None, device: torch.device) -> Network:

@@ -10,14 +10,14 @@ from generator.gan.network import GanNetwork
 from generator.sgd.family import Network, NeuralGenerator
 from generator.sgd.fitted import FittedNeural
 from generator.sgd.onehot import Layout, log_ones
-from generator.sgd.parameters import GanParameters as Hyperparameters
+from generator.sgd.parameters import GanParameters
 from generator.sgd.prepare import Measured
 from generator.sgd.saving import load_with
 
-__all__ = ["Hyperparameters", "create", "load"]
+__all__ = ["create", "load"]
 
 
-def create(name: str, values: Hyperparameters) -> NeuralGenerator:
+def create(name: str, values: GanParameters) -> NeuralGenerator:
     """Make the unfitted generator."""
 
     def build(measured: Measured, layout: Layout, _goal: int | None, device: torch.device) -> Network:

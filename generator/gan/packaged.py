@@ -16,17 +16,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field
 
 from generator.base import BadTable, FittedGenerator, GeneratorError, Progress, Train, no_progress
 from generator.encoding import arrow_type, conform
 from generator.fields import learnt, texts
+from generator.hyperparameters import PackagedParameters
 from generator.keys import fake_texts, row_keys
 from generator.source import batches
 from policies.card import DatasetCard
 from policies.types import GENERATORS, GeneratorInfo, PrivacySpent, PrivacyTarget
 
-__all__ = ["FittedPackaged", "Hyperparameters", "Packaged"]
+__all__ = ["FittedPackaged", "Packaged"]
 
 MISSING = "\x00missing"
 MICROS = 1_000_000
@@ -34,21 +34,12 @@ CHUNK = 1 << 14
 MOST_ROUNDS = 200
 
 
-class Hyperparameters(BaseModel):
-    """What can be set."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    epochs: int = Field(default=30, ge=1, le=10_000, description="Passes over the table.")
-    batch_size: int = Field(default=500, ge=10, le=100_000, multiple_of=10, description="Rows in a step; a multiple of 10.")
-
-
 @dataclass(frozen=True, slots=True)
 class Packaged:
     """Unfitted `ctgan` or `tvae`."""
 
     name: str
-    values: Hyperparameters
+    values: PackagedParameters
 
     @property
     def info(self) -> GeneratorInfo:
@@ -184,7 +175,7 @@ def _arrow(values: Any, card: DatasetCard, name: str) -> Any:
     return whole.cast(pa.int32()).cast(arrow_type(column)) if column.type == "date" else whole.cast(arrow_type(column))
 
 
-def _trained(name: str, values: Hyperparameters, frame: pd.DataFrame, discrete: list[str], rng: np.random.Generator) -> Any:
+def _trained(name: str, values: PackagedParameters, frame: pd.DataFrame, discrete: list[str], rng: np.random.Generator) -> Any:
     import ctgan
     import torch
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from generator.base import FittedGenerator, GeneratorError
-from generator.gan.packaged import Hyperparameters, Packaged
+from generator.gan.packaged import Packaged
+from generator.hyperparameters import PackagedParameters
 
-__all__ = ["Hyperparameters", "create", "load"]
+__all__ = ["create", "load"]
 
 
-def create(name: str, values: Hyperparameters) -> Packaged:
+def create(name: str, values: PackagedParameters) -> Packaged:
     """Make the unfitted generator."""
     return Packaged(name, values)
 

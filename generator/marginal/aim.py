@@ -18,10 +18,9 @@ from fractions import Fraction
 from math import prod
 
 import numpy as np
-from pydantic import Field as Setting
 
 from generator.base import Progress
-from generator.marginal.family import Hyperparameters as MarginalHyperparameters
+from generator.hyperparameters import AimParameters
 from generator.marginal.family import Marginal
 from generator.marginal.measure import Group
 from generator.marginal.model import Model
@@ -29,14 +28,7 @@ from generator.marginal.pairs import all_pairs
 from generator.marginal.saving import load
 from generator.marginal.structure import Floats, Learner
 
-__all__ = ["Aim", "AimLearner", "Hyperparameters", "create", "load"]
-
-
-class Hyperparameters(MarginalHyperparameters):
-    """What can be set; all of it is public."""
-
-    clique_cells: int = Setting(default=50_000, ge=100, le=10_000_000, description="Most cells of a clique of the model.")
-    budget_rounds: int = Setting(default=40, ge=1, le=2000, description="Into how many rounds the budget is cut at first.")
+__all__ = ["Aim", "AimLearner", "create", "load"]
 
 
 @dataclass
@@ -110,13 +102,13 @@ class Aim(Marginal):
     """Unfitted `dp-aim`."""
 
     name = "dp-aim"
-    values: Hyperparameters
+    values: AimParameters
 
     def learner(self, **parts: object) -> Learner:
         """AIM's loop."""
         return AimLearner(**parts, budget_rounds=self.values.budget_rounds)  # type: ignore[arg-type]
 
 
-def create(name: str, values: Hyperparameters) -> Aim:  # noqa: ARG001 - the shape of every family
+def create(name: str, values: AimParameters) -> Aim:  # noqa: ARG001 - the shape of every family
     """Make the unfitted generator."""
     return Aim(values)

@@ -17,8 +17,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
-from pydantic import Field as Setting
 
 from generator.base import FittedGenerator, GeneratorError, Progress, Train, no_progress
 from generator.calendar import TimeField
@@ -26,6 +24,7 @@ from generator.constraints import Order, bin_interval, order_mask, orders_of
 from generator.domains import estimate_domains, kept_delta, open_columns
 from generator.encoding import CELLS, Field, NumberField, Variable
 from generator.fields import Known, make_fields
+from generator.hyperparameters import MarginalParameters
 from generator.marginal.bins import Bins, make_bins
 from generator.marginal.cells import season_table
 from generator.marginal.fitted import FittedMarginal
@@ -43,7 +42,7 @@ from policies.card import DatasetCard
 from policies.types import GENERATORS, GeneratorInfo, PrivacyTarget
 
 Floats = NDArray[np.float64]
-__all__ = ["Hyperparameters", "Marginal", "create", "load"]
+__all__ = ["Marginal", "create", "load"]
 
 
 FULL = 1.5
@@ -52,42 +51,12 @@ VERY_CLEAR = 1800.0
 """Rows over noise from which more groups are worth measuring."""
 
 
-class Hyperparameters(BaseModel):
-    """What can be set; all of it is public."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    bins: int | None = Setting(default=None, ge=2, le=256, description="Most bins of a variable; None: as noise allows.")
-    one_way_share: float = Setting(default=0.12, gt=0, lt=1, description="Share of what is left then for one-way counts.")
-    more_one_way_share: float = Setting(default=0.28, gt=0, lt=1, description="Further share of it where noise is high.")
-    least_sigma: float = Setting(default=2.0, ge=0, le=100, description="Least size of a bin, in noise standard deviations.")
-    domain_share: float = Setting(default=0.1, gt=0, lt=1, description="Share of the budget for domains the card leaves open.")
-    unit_share: float = Setting(
-        default=0.1, gt=0, lt=1, description="Share of the budget for rows per unit, first days and gaps."
-    )
-    time_share: float = Setting(
-        default=0.4, gt=0, lt=1, description="Share of the budget for the volume by day and hour where units own several rows."
-    )
-    pace_share: float = Setting(
-        default=0.1, gt=0, lt=1, description="Share of it for how alike days are in a table of time slots."
-    )
-    choice_share: float = Setting(default=0.08, gt=0, lt=1, description="Share of what is left then for choosing groups.")
-    rounds: int | None = Setting(default=None, ge=1, le=20, description="How often the model is asked what it gets worst.")
-    picks: int | None = Setting(default=None, ge=1, le=50, description="How many groups are measured after each question.")
-    caution: float = Setting(default=1.0, ge=0, le=10, description="How much of its noise error a measurement must be worth.")
-    reluctance: float = Setting(default=8.0, ge=0, le=100, description="How far above its noise a choice must score.")
-    clear: float = Setting(default=400.0, ge=0, description="Rows-to-noise ratio below which noise is high.")
-    triples_from: float = Setting(default=800.0, ge=0, description="Ratio from which triples with the target are candidates.")
-    emphasis: int = Setting(default=2, ge=1, le=20, description="How much more the error of a pair with the target counts.")
-    clique_cells: int = Setting(default=20_000, ge=100, le=10_000_000, description="Most cells of a clique of the model.")
-
-
 class Marginal:
     """Unfitted `dp-marginal`."""
 
     name = "dp-marginal"
 
-    def __init__(self, values: Hyperparameters) -> None:
+    def __init__(self, values: MarginalParameters) -> None:
         self.values = values
 
     @property
@@ -263,6 +232,6 @@ def _masks(fields: tuple[Field, ...], bins: tuple[Bins, ...], orders: tuple[Orde
     return masks
 
 
-def create(name: str, values: Hyperparameters) -> Marginal:  # noqa: ARG001 - the shape of every family
+def create(name: str, values: MarginalParameters) -> Marginal:  # noqa: ARG001 - the shape of every family
     """Make the unfitted generator."""
     return Marginal(values)

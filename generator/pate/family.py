@@ -20,14 +20,14 @@ from generator.pate.teachers import Teachers
 from generator.sgd.engine import device_of
 from generator.sgd.fitted import FittedNeural
 from generator.sgd.onehot import Layout, log_ones
-from generator.sgd.parameters import PateParameters as Hyperparameters
+from generator.sgd.parameters import PateParameters
 from generator.sgd.prepare import Measured, Private, measure
 from generator.sgd.saving import load_with
 from generator.zcdp import Account
 from policies.card import DatasetCard
 from policies.types import GENERATORS, GeneratorInfo, PrivacyTarget
 
-__all__ = ["Hyperparameters", "PateGan", "create", "load"]
+__all__ = ["PateGan", "create", "load"]
 
 RATE = 1e-3
 
@@ -35,7 +35,7 @@ RATE = 1e-3
 class PateGan:
     """Unfitted `pate-gan`."""
 
-    def __init__(self, values: Hyperparameters) -> None:
+    def __init__(self, values: PateParameters) -> None:
         self.values = values
 
     @property
@@ -95,7 +95,7 @@ def _study(network: GanNetwork, rows: torch.Tensor, labels: torch.Tensor, steps:
         network.generator_step(own)
 
 
-def create(_name: str, values: Hyperparameters) -> PateGan:
+def create(_name: str, values: PateParameters) -> PateGan:
     """Make the unfitted generator."""
     return PateGan(values)
 

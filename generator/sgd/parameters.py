@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["ArParameters", "GanParameters", "PateParameters", "SgdParameters", "VaeParameters", "parameters_of"]
+__all__ = ["ArParameters", "GanParameters", "PateParameters", "SgdParameters", "VaeParameters"]
 
 Width = Annotated[int, Field(ge=8, le=4096)]
 
@@ -102,14 +102,3 @@ class PateParameters(BaseModel):
 
 
 DEFAULT_RATE = 0.04
-PARAMETERS: dict[str, type[BaseModel]] = {
-    "dp-ctgan": GanParameters,
-    "dp-tvae": VaeParameters,
-    "dp-ar": ArParameters,
-    "pate-gan": PateParameters,
-}
-
-
-def parameters_of(generator: str) -> type[BaseModel] | None:
-    """The parameter model of a neural DP generator; None for the others."""
-    return PARAMETERS.get(generator)

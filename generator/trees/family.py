@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 
 from generator.base import FittedGenerator, GeneratorError, Progress, Train, no_progress
 from generator.encoding import arrow_type, conform
+from generator.hyperparameters import CartParameters
 from generator.keys import fake_texts, row_keys
 from generator.model_file import read_model, write_model
 from generator.source import batches
@@ -29,20 +29,11 @@ from generator.trees.columns import TreeColumn
 from policies.card import DatasetCard
 from policies.types import GENERATORS, GeneratorInfo, PrivacySpent, PrivacyTarget
 
-__all__ = ["Cart", "FittedCart", "Hyperparameters", "create", "load"]
+__all__ = ["Cart", "FittedCart", "create", "load"]
 
 Floats = NDArray[np.float64]
 BLOCK = 1 << 17
 TRIES = 200
-
-
-class Hyperparameters(BaseModel):
-    """What can be set."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    leaf_rows: int = Field(default=5, ge=1, le=10_000, description="Least number of train rows in a leaf.")
-    depth: int = Field(default=25, ge=1, le=60, description="Greatest depth of a tree.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +64,7 @@ class Tree:
 class Cart:
     """Unfitted `cart`."""
 
-    def __init__(self, values: Hyperparameters) -> None:
+    def __init__(self, values: CartParameters) -> None:
         self.values = values
 
     @property
@@ -216,7 +207,7 @@ class FittedCart:
         return write_model(folder, kind="cart", manifest=manifest, arrays=arrays)
 
 
-def create(name: str, values: Hyperparameters) -> Cart:  # noqa: ARG001 - the shape of every family
+def create(name: str, values: CartParameters) -> Cart:  # noqa: ARG001 - the shape of every family
     """Make the unfitted generator."""
     return Cart(values)
 

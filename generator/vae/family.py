@@ -9,15 +9,15 @@ import torch
 from generator.sgd.family import Network, NeuralGenerator
 from generator.sgd.fitted import FittedNeural
 from generator.sgd.onehot import Layout, log_ones
-from generator.sgd.parameters import VaeParameters as Hyperparameters
+from generator.sgd.parameters import VaeParameters
 from generator.sgd.prepare import Measured
 from generator.sgd.saving import load_with
 from generator.vae.network import VaeNetwork
 
-__all__ = ["Hyperparameters", "create", "load"]
+__all__ = ["create", "load"]
 
 
-def create(name: str, values: Hyperparameters) -> NeuralGenerator:
+def create(name: str, values: VaeParameters) -> NeuralGenerator:
     """Make the unfitted generator."""
 
     def build(measured: Measured, layout: Layout, _goal: int | None, device: torch.device) -> Network:
