@@ -227,14 +227,16 @@ def advice(request: RequestFacts, policy: ReleasePolicy) -> tuple[str, ...]:
 
 def budget_reasons(request: RequestFacts, *, budget: BudgetFacts, now: datetime) -> Iterator[Reason]:
     """Whether the ledger affords it, as the ledger's own accountant says."""
+    remaining = budget.remaining_epsilon
+    left = "cannot be asked for a fit that cannot be planned" if remaining is None else f"has epsilon {remaining} left"
     yield reason(
         "budget-exhausted",
         "budget",
         holds=budget.affords,
         observed=request.epsilon,
-        required=budget.remaining_epsilon,
-        message=f"the privacy budget of {request.dataset} has epsilon {budget.remaining_epsilon} left",
-        unlock=_less(budget.remaining_epsilon),
+        required=remaining,
+        message=f"the privacy budget of {request.dataset} {left}",
+        unlock=_less(remaining),
     )
     until, most = budget.window_closed_until, budget.window_epsilon
     fits = most is None or counted_epsilon(request.epsilon) <= most
@@ -253,7 +255,9 @@ def budget_reasons(request: RequestFacts, *, budget: BudgetFacts, now: datetime)
 
 def _less(remaining: Decimal | None) -> str:
     steward = "the steward: raising the limit takes two people and a reason; what was spent never comes back"
-    if remaining is None or remaining <= 0:
+    if remaining is None:
+        return "correct the generator first"
+    if remaining <= 0:
         return f"ask {steward}"
     return f"ask for epsilon of at most {remaining}, or ask {steward}"
 

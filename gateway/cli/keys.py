@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 
 import click
@@ -85,11 +86,11 @@ def retire(*, kid: str, destroy: bool, as_json: bool) -> None:
 @keys.command()
 @json_option
 def jwks(*, as_json: bool) -> None:
-    """The public keys as a JWK set."""
+    """The public keys as a JWK set, ready for a file."""
     house = open_house(Settings())
     with house.database.read() as work:
         document = GatewayKeys(work, house.sealing).jwks(utc_now())
-    emit(document, "\n".join(f"{key['ticketgate_purpose']:9} {key['kid']}" for key in document["keys"]), as_json=as_json)
+    emit(document, json.dumps(document, indent=1), as_json=as_json)
 
 
 keys.add_command(rotate_master)
