@@ -18,7 +18,8 @@ def wide(card_of):
     rng = np.random.default_rng(3)
     columns = {f"c{i}": rng.integers(0, 5, 4000) for i in range(5)}
     columns["c1"] = np.where(rng.random(4000) < 0.8, columns["c0"], columns["c1"])
-    return card_of({name: {"type": "integer", "bounds": [0, 4]} for name in columns}, targets=["c4"]), pa.table(columns)
+    stated = {"type": "integer", "bounds": [0, 4], "missing": False}
+    return card_of(dict.fromkeys(columns, stated), targets=["c4"]), pa.table(columns)
 
 
 class Reads:
