@@ -27,6 +27,7 @@ Integers = NDArray[np.int64]
 FINE = 48
 GROUPS = 40
 GROUP_CELLS = 4
+LEAST_SHARE = 2e-4
 FLAT = 5.0
 
 
@@ -149,7 +150,7 @@ def one_way(variable: Variable, fine: Measured, coarse: Measured | None, rows: f
         single = np.arange(variable.size)
         flat = np.full(variable.size, rows / variable.size)
         prior = _smoothed(nearest_counts(fine.counts, rows), variable) if variable.is_ordered else flat
-        clean = shrink(fine.counts, sigma=fine.sigma, predicted=prior, total=rows)
+        clean = _never_none(shrink(fine.counts, sigma=fine.sigma, predicted=prior, total=rows), variable, rows)
         return OneWay(clean, fine.counts, fine.sigma**2, single, np.full(variable.size, fine.sigma**2))
     size = np.bincount(groups)
     held = np.bincount(groups, fine.counts)
@@ -188,6 +189,19 @@ def _excess(counts: Floats, cells: NDArray[Any], noise: NDArray[Any]) -> float:
     even = counts.sum() / cells.sum() * cells
     score, freedom = float(((counts - even) ** 2 / noise).sum()), counts.size - 1
     return float((score - freedom) / (2 * freedom) ** 0.5)
+
+
+def _never_none(clean: Floats, variable: Variable, rows: float) -> Floats:
+    """A few rows for every value between public bounds: a count drowned in noise does not say that nobody has the value.
+
+    Without them the ends of a short range vanish now and then, and whoever cuts the range into parts cuts it elsewhere.
+    """
+    if not variable.is_ordered:
+        return clean
+    held = np.maximum(clean, LEAST_SHARE * rows)
+    if variable.missing is not None:
+        held[variable.missing] = clean[variable.missing]
+    return np.asarray(held * (clean.sum() / max(float(held.sum()), 1e-9)))
 
 
 def _rhythm(variable: Variable, noisy: Floats, level: Floats) -> Floats:
