@@ -62,7 +62,7 @@ def run_suite(
     """Check the tables, run all families and fill in the card; arguments as in `evaluator.evaluate`."""
     with threadpool_limits(limits=1):
         inputs = check_inputs(train=train, holdout=holdout, synthetic=synthetic, card=card, seed=seed, columns=columns)
-        return run_steps(inputs, _plan(spent), progress=progress)
+        return run_steps(inputs, _plan(inputs, spent), progress=progress)
 
 
 def run_steps(inputs: Inputs, steps: Sequence[Step], *, progress: Progress | None = None) -> ReportCard:
@@ -122,11 +122,13 @@ def _expanded(spec: MetricSpec, card: DatasetCard) -> list[str]:
     return [] if "<" in spec.name else [spec.name]
 
 
-def _plan(spent: PrivacySpent | None) -> list[Step]:
+def _plan(inputs: Inputs, spent: PrivacySpent | None) -> list[Step]:
     options = privacy.PrivacyOptions(workers=min(MAX_WORKERS, len(os.sched_getaffinity(0))), spent=spent)
+    sizes = privacy.plan_of(inputs, options)
 
     def step(family: privacy.Family) -> Step:
-        return Step(name=family.name, names=family.names, run=lambda inputs: family.run(inputs, options), cost=family.cost)
+        cost = f"{sizes[family.name]}; cost {family.cost}"
+        return Step(name=family.name, names=family.names, run=lambda inputs: family.run(inputs, options), cost=cost)
 
     own = [
         Step(name=family.name, names=family.names, run=family.run, cost=family.cost)
