@@ -6,7 +6,7 @@ DATA ?=
 CARD ?=
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: setup setup-test demo test test-slow check format docs bench bench-generators bench-evaluator bench-leaks bench-log bench-jobs clean
+.PHONY: setup setup-test demo test test-slow check format docs bench bench-generators bench-evaluator bench-leaks bench-log bench-traces bench-streaming bench-networks bench-jobs clean
 
 setup: $(VENV)/.installed
 
@@ -60,6 +60,16 @@ bench-leaks: setup-test
 
 bench-log: setup-test
 	$(BIN)/python -m tests.bench.audit
+
+bench-traces: setup-test
+	$(BIN)/python -m tests.bench.trace
+	$(BIN)/python -m tests.bench.leaks
+
+bench-streaming: setup-test
+	$(BIN)/python -m tests.bench.streaming
+
+bench-networks: setup-test
+	$(BIN)/python -m tests.bench.networks --peers
 
 bench-jobs: setup-test
 	$(BIN)/python -m tests.bench.jobs
