@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from generator.base import FittedGenerator, GeneratorError, Progress, Train, no_progress
-from generator.domains import open_columns
+from generator.domains import kept_delta, open_columns
 from generator.plans import plan
 from generator.saving import facts_from, parts_of
 from generator.sgd.accounting import Schedule, accountant_of, enough_noise, epsilon_of, rdp_of
@@ -31,7 +31,7 @@ from generator.sgd.fitted import FittedNeural, Sampler
 from generator.sgd.noise import NOISE_SOURCE
 from generator.sgd.onehot import Layout
 from generator.sgd.parameters import SgdParameters
-from generator.sgd.prepare import Measured, Private, encode, kept_delta, measure
+from generator.sgd.prepare import Measured, Private, encode, measure
 from policies.card import DatasetCard
 from policies.types import GENERATORS, GeneratorInfo, Mechanism, PrivacySpent, PrivacyTarget
 

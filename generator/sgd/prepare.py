@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from generator.base import BadTable, GeneratorError, Train
 from generator.calendar import TimeField
 from generator.constraints import Order, orders_of
-from generator.domains import estimate_domains, open_columns
+from generator.domains import estimate_domains, kept_delta, open_columns
 from generator.encoding import CELLS, Field, Variable
 from generator.fields import Known, make_fields
 from generator.marginal.bins import Bins, make_bins
@@ -31,7 +30,7 @@ from generator.zcdp import Account
 from policies.card import DatasetCard
 from policies.types import PrivacySpent, PrivacyTarget
 
-__all__ = ["Measured", "Private", "encode", "kept_delta", "measure"]
+__all__ = ["Measured", "Private", "encode", "measure"]
 
 DOMAIN_PART = Fraction(1, 4)
 UNIT_PART = Fraction(1, 4)
@@ -96,12 +95,6 @@ class Private:
 
     codes: NDArray[np.int64]
     owners: NDArray[np.int64] | None
-
-
-def kept_delta(card: DatasetCard, target: PrivacyTarget) -> Decimal:
-    """The part of δ kept for finding the values of open categories."""
-    has_open = any(column.type == "category" for column in open_columns(card).values())
-    return target.delta / 10 if has_open else Decimal(0)
 
 
 def measure(train: Train, *, card: DatasetCard, target: PrivacyTarget, share: float) -> tuple[Measured, Private, Account]:
