@@ -167,9 +167,13 @@ def _refused_at_once(problem: RemoteProblem, *, as_json: bool) -> NoReturn:
 def _violations(title: str, shown: Mapping[str, Any]) -> str:
     lines = [f"{shown['release_id']}: {title}"]
     for item in shown["violations"]:
-        lines.append(f"  ✗ {item['rule']}: {item['message']}")
-        if item.get("observed") is not None or item.get("required") is not None:
-            lines.append(f"      observed: {_told(item.get('observed'))}; required: {_told(item.get('required'))}")
+        rule, message = item["rule"], str(item["message"])
+        lines.append(f"  ✗ {message if message.startswith(f'{rule}:') else f'{rule}: {message}'}")
+        required = f"required: {_told(item.get('required'))}"
+        if item.get("observed") is not None:
+            lines.append(f"      observed: {_told(item['observed'])}; {required}")
+        elif item.get("required") is not None:  # of a gate's metric the requester may see the line, not always the figure
+            lines.append(f"      {required}")
     if shown["unlock"]:
         lines += ["what you can do:", *(f"  → {step}" for step in shown["unlock"])]
     return "\n".join(lines)
