@@ -17,7 +17,7 @@ from evaluator.inputs import Inputs
 from evaluator.privacy.copies import Evidence
 from evaluator.privacy.family import Family, PrivacyOptions
 from evaluator.privacy.rows import real_rows
-from evaluator.statistics import excess_by_stratum
+from evaluator.strata import excess_by_stratum
 from policies.metrics import Direction, MetricResult
 
 __all__ = ["ANONYMITY"]

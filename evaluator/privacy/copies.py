@@ -17,7 +17,8 @@ from evaluator.inputs import Inputs
 from evaluator.privacy.family import Family, PrivacyOptions
 from evaluator.privacy.projections import Isolation, isolation
 from evaluator.privacy.rows import Matches, RealRows, real_rows
-from evaluator.statistics import Excess, Rate, difference_interval, excess_by_stratum, fisher_upper
+from evaluator.statistics import Rate, difference_interval, fisher_upper
+from evaluator.strata import Excess, excess_by_stratum
 from policies.metrics import MetricResult
 
 __all__ = ["COPIES", "Evidence", "unit_evidence"]

@@ -18,7 +18,8 @@ import numpy.typing as npt
 from evaluator.inputs import Inputs
 from evaluator.privacy.family import Family, PrivacyOptions
 from evaluator.privacy.rows import real_rows
-from evaluator.statistics import Rate, excess_by_stratum, fisher_upper
+from evaluator.statistics import Rate, fisher_upper
+from evaluator.strata import excess_by_stratum
 from policies.metrics import MetricResult
 
 __all__ = ["RARE", "rare_flags"]

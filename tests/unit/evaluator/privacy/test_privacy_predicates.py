@@ -13,7 +13,7 @@ from evaluator.privacy import FAMILIES, PrivacyOptions, plan_of
 from evaluator.privacy.neighbours import pool_of
 from evaluator.privacy.predicates import drawn, satisfied_by_one
 from evaluator.privacy.split import shuffled_moments
-from evaluator.statistics import excess_by_stratum
+from evaluator.strata import excess_by_stratum
 
 
 def one_by_one(predicates, seeds, table, unit):

@@ -10,12 +10,12 @@ from evaluator.statistics import (
     area_under_roc,
     clopper_pearson,
     difference_interval,
-    excess_by_stratum,
     fisher_upper,
     rate_at_false_positives,
     risk_over_control,
     wilson,
 )
+from evaluator.strata import excess_by_stratum
 
 
 def test_wilson_agrees_with_the_published_example_and_covers_zero_events() -> None:
