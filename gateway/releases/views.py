@@ -17,6 +17,8 @@ from policies.types import GENERATORS
 
 __all__ = ["links_of", "requester_verdict", "summary", "whole"]
 
+UNDECIDED = {"line-in-interval", "not-enough-attacks", "metric-inconclusive"}
+"""Codes of a gate that more people in the table would decide."""
 NOTICES = {
     Status.WITHDRAWN: (
         "This release was withdrawn: its data was destroyed and its tokens are dead. Delete every copy that you have. Manifest, "
@@ -98,9 +100,6 @@ def summary(release: Release) -> dict[str, Any]:
         "manifest_digest": release.manifest_digest,
         "links": links_of(release),
     }
-
-
-UNDECIDED = {"line-in-interval", "not-enough-attacks", "metric-inconclusive"}
 
 
 def _unlock(release: Release) -> list[str]:
