@@ -22,6 +22,7 @@ __all__ = ["ORDERS", "Curve", "conversion_constant", "round_down", "round_up"]
 GRID = Decimal("1e-12")
 FIGURE = Decimal("1e-6")
 DIGITS = 60
+LEAST_PAIR_ORDER = Decimal(2)
 
 ORDERS: tuple[Decimal, ...] = (
     *(Decimal(tenth) / 10 for tenth in range(11, 110)),
@@ -106,11 +107,16 @@ class Curve:
         return type(self)(tuple(None if a is None or b is None else a + b for a, b in pairs))
 
     def for_pairs(self) -> Self:
-        """The same look under replacement of one unit: a removal and an addition (Mironov 2017, proposition 2)."""
-        doubled = dict(zip(ORDERS, self.values, strict=True))
+        """The same look under replacement of one unit: a removal and an addition.
+
+        Mironov 2017, proposition 2, with one doubling: 3·R(2α) at order α, proven for 2α ≥ 4. Below α = 2 the loss at 2 stands
+        in, because a Rényi loss grows with its order.
+        """
+        known = dict(zip(ORDERS, self.values, strict=True))
 
         def at(order: Decimal) -> Decimal | None:
-            above = [loss for stated, loss in doubled.items() if stated >= 2 * order and loss is not None]
+            looked_at = 2 * max(order, LEAST_PAIR_ORDER)
+            above = [loss for stated, loss in known.items() if stated >= looked_at and loss is not None]
             return 3 * min(above) if above else None
 
         return type(self)(tuple(at(order) for order in ORDERS))

@@ -85,6 +85,15 @@ def test_a_pair_costs_at_least_as_much_as_exact_group_privacy_of_two() -> None:
         assert found >= 4 * rho * order  # 3·R(2α) = 6ρα
 
 
+def test_below_order_two_a_pair_is_charged_what_it_costs_at_two() -> None:
+    curve = Curve.of_points([(Decimal("2.2"), Decimal("0.1")), (Decimal(4), Decimal(1)), (Decimal(8), Decimal(2))])
+    pairs = curve.for_pairs()
+    below = [pairs.at(order) for order in ORDERS if order < 2]
+    assert below == [Decimal(3)] * 9  # 3·R(4); 3·R(2.2) = 0.3 at order 1.1 is proven by nobody
+    assert pairs.at(Decimal(2)) == Decimal(3)
+    assert pairs.at(Decimal("2.1")) == Decimal(6)
+
+
 def test_a_loss_must_make_sense() -> None:
     good = {"epsilon": Decimal(1), "delta": Decimal("1e-6"), "unit": "row", "neighbours": "add-remove", "method": "m"}
     PrivacyLoss(**good)
