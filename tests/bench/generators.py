@@ -1,60 +1,54 @@
-"""`python -m tests.bench.generators`: fidelity, usefulness and cost of generators on Adult, ours and peers in one run.
+"""`python -m tests.bench.generators`: fidelity, usefulness and cost of generators, ours and peers in one run.
 
-Figures are those of the independent tool beside the checkout (`shared/tools/fidelity.py`): two-way fidelity against train and
-the AUC on test of gradient boosting trained on the synthetic table. The split is fixed: the first 32,561 rows, permuted by a
-fixed seed, 26,049 for train. CPU seconds are those of fit and sample together, in a process of its own.
+Figures are those of the independent tool beside the checkout (`shared/tools/fidelity.py`): w1, w2, w3 are fidelities against
+train of one, two and three columns, auc is that on test of gradient boosting trained on the synthetic table, copies the share of
+rows that stand in train. CPU seconds are those of fit and sample together, imports not counted, in a process of its own; MB is
+its peak. Splits are fixed (`tests.bench.generator_tables`): Adult is the UCI train part, 26,049 rows for train and 6,512 for test.
 
-    python -m tests.bench.generators [--runs 5] [--generators dp-marginal,dp-aim,cart] [--epsilons 0.1,1,3]
-    python -m tests.bench.generators --peers dpmm-privbayes,dpmm-mst --peer-runs 1
+    python -m tests.bench.generators [--runs 5] [--generators dp-marginal,dp-aim,cart] [--epsilons 0.1,1,3] [--table adult]
+    python -m tests.bench.generators --peers dpmm-aim,mbi-mst --peer-runs 1 --peer-epsilons 1,10
 
 Peers are installed from the package index into environments under `--cache`; they get the same split, δ, bounds and values.
-SDMetrics' quality score is that of the first `--quality-runs` runs. Rows are means ± standard deviations over runs.
+What fails gives a row that says why. SDMetrics' quality score is that of the first `--quality-runs` runs. Rows are means
+± standard deviations over runs.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import resource
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[2]
-SHARED = ROOT.parent / "shared"
-CARD = ROOT / "tests" / "realdata" / "cards" / "adult.yaml"
+from tests.bench.generator_tables import ROOT, TABLES
+from tests.bench.peers import PEERS, NotMeasured
+from tests.bench.peers import produce as produce_peer
+
+TOOL = ROOT.parent / "shared" / "tools" / "fidelity.py"
 SELF = [sys.executable, "-m", "tests.bench.generators"]
 COLUMNS = {"w1": 3, "w2": 3, "w3": 3, "auc": 3, "sdmetrics": 3, "copies": 4, "cpu": 1, "mb": 0}
-TRAIN_ROWS, UCI_ROWS, SPLIT_SEED = 26_049, 32_561, 20240601
-
-
-def split(folder: Path) -> tuple[Path, Path]:
-    """Write train.csv and test.csv of the fixed split."""
-    with (SHARED / "data" / "adult.csv").open(newline="") as source:
-        header, *rows = csv.reader(source)
-    order = np.random.default_rng(SPLIT_SEED).permutation(UCI_ROWS)
-    paths = folder / "train.csv", folder / "test.csv"
-    for path, part in zip(paths, (order[:TRAIN_ROWS], order[TRAIN_ROWS:]), strict=True):
-        with path.open("w", newline="") as target:
-            csv.writer(target).writerows([header, *(rows[i] for i in part)])
-    return paths
+CLAIM = ("delta", "neighbours")
+Figures = dict[str, Any]
 
 
 def produce(arguments: argparse.Namespace) -> None:
-    """Fit one generator, write its rows, print what it cost."""
+    """Fit one generator, write its rows, print what it cost and what it claims."""
     from generator.registry import create
     from generator.zcdp import default_delta
     from policies.loader import load_card
     from policies.tables import read_table, write_table
     from policies.types import PrivacyTarget
 
-    card = load_card(CARD)
+    card = load_card(TABLES[arguments.table].card)
     if arguments.no_target:
         card = card.model_copy(update={"spec": card.spec.model_copy(update={"targets": ()})})
     train = read_table(arguments.train, card=card).table
@@ -67,7 +61,8 @@ def produce(arguments: argparse.Namespace) -> None:
     cpu = time.process_time() - start
     write_table(batches, arguments.out, format="csv", card=card)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"cpu": cpu, "mb": peak, "epsilon": str(fitted.spent.epsilon)}))
+    claim = {"delta": f"{fitted.spent.delta:.0e}", "neighbours": fitted.spent.neighbours} if fitted.spent.is_dp else {}
+    print(json.dumps({"cpu": cpu, "mb": peak, **claim}))
 
 
 def quality(arguments: argparse.Namespace) -> None:
@@ -80,7 +75,7 @@ def quality(arguments: argparse.Namespace) -> None:
     from policies.loader import load_card
 
     warnings.simplefilter("ignore")
-    card = load_card(CARD)
+    card = load_card(TABLES[arguments.table].card)
     kinds = {name: "categorical" if column.type == "category" else "numerical" for name, column in card.learnt.items()}
     metadata = {"columns": {name: {"sdtype": kind} for name, kind in kinds.items()}}
     report = QualityReport()
@@ -89,58 +84,75 @@ def quality(arguments: argparse.Namespace) -> None:
     print(json.dumps({"sdmetrics": report.get_score()}))
 
 
-def json_of(command: list[str]) -> dict[str, float]:
-    """The JSON object that a command prints."""
-    found: dict[str, float] = json.loads(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout)
+def json_of(command: list[str]) -> Figures:
+    """The JSON object that a command prints.
+
+    Raises:
+        NotMeasured: with the last line of what it complained about.
+    """
+    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise NotMeasured(f"exit status {done.returncode}: {(done.stderr.strip().splitlines() or ['no message'])[-1][:200]}")
+    found: Figures = json.loads(done.stdout.splitlines()[-1])
     return found
 
 
-def judge(out: Path, folder: Path, *, with_quality: bool) -> dict[str, float]:
+def judge(out: Path, folder: Path, arguments: argparse.Namespace, *, with_quality: bool) -> Figures:
     """Figures of the independent tool, and SDMetrics' score where it is wanted."""
     train, test = str(folder / "train.csv"), str(folder / "test.csv")
-    tool = [sys.executable, str(SHARED / "tools" / "fidelity.py"), "--train", train, "--test", test]
-    found = json_of([*tool, "--synthetic", str(out), "--target", "income"])
+    target = TABLES[arguments.table].target
+    found = json_of([sys.executable, str(TOOL), "--train", train, "--test", test, "--synthetic", str(out), "--target", target])
     if with_quality:
-        found |= json_of([*SELF, "--quality", "--train", train, "--out", str(out)])
+        found |= json_of([*SELF, "--quality", "--table", arguments.table, "--train", train, "--out", str(out)])
     return found
 
 
-def ours(name: str, epsilon: str, arguments: argparse.Namespace, folder: Path) -> list[dict[str, float]]:
+def ours(name: str, epsilon: str, arguments: argparse.Namespace, folder: Path) -> list[Figures]:
     """Figures of each run of one of our generators."""
     found = []
     for seed in range(arguments.runs):
         out = folder / "synthetic.csv"
         command = [*SELF, "--produce", "--generator", name, "--epsilon", epsilon, "--delta", arguments.delta]
-        command += ["--seed", str(seed), "--train", str(folder / "train.csv"), "--out", str(out)]
+        command += ["--table", arguments.table, "--seed", str(seed), "--train", str(folder / "train.csv"), "--out", str(out)]
         cost = json_of([*command, *(["--no-target"] if arguments.no_target else [])])
-        found.append(judge(out, folder, with_quality=seed < arguments.quality_runs) | cost)
+        found.append(judge(out, folder, arguments, with_quality=seed < arguments.quality_runs) | cost)
     return found
 
 
-def theirs(name: str, epsilon: str, arguments: argparse.Namespace, folder: Path) -> list[dict[str, float]]:
+def theirs(name: str, epsilon: str, arguments: argparse.Namespace, folder: Path) -> list[Figures]:
     """Figures of each run of a peer."""
     from policies.loader import load_card
-    from tests.bench.peers import produce as produce_peer
 
     found = []
     for seed in range(arguments.peer_runs):
         out = folder / "peer.csv"
         cost = produce_peer(
-            name, epsilon=epsilon, delta=arguments.delta, seed=seed, train=folder / "train.csv", card=load_card(CARD), out=out,
-            cache=arguments.cache,
+            name, epsilon=epsilon, delta=arguments.delta, seed=seed, train=folder / "train.csv",
+            card=load_card(TABLES[arguments.table].card), out=out, cache=arguments.cache,
         )  # fmt: skip
-        found.append(judge(out, folder, with_quality=seed < arguments.quality_runs) | cost)
+        found.append(judge(out, folder, arguments, with_quality=seed < arguments.quality_runs) | cost)
+        found[-1] |= {"delta": arguments.delta, "neighbours": PEERS[name].neighbours} if epsilon else {}
     return found
 
 
-def line(name: str, epsilon: str, found: list[dict[str, float]]) -> str:
+def line(name: str, epsilon: str, found: list[Figures]) -> str:
     """One row of the table."""
-    cells = []
+    cells = [str(found[0].get(key, "-")) for key in CLAIM]
+    cells.append(str(len(found)))
     for key, digits in COLUMNS.items():
         values = [one[key] for one in found if key in one]
         spread = f" ±{np.std(values):.{digits}f}" if len(values) > 1 and key in {"w2", "auc"} else ""
         cells.append(f"{np.mean(values):.{digits}f}{spread}" if values else "-")
-    return "| " + " | ".join([f"`{name}`", epsilon or "none", str(len(found)), *cells]) + " |"
+    return "| " + " | ".join([f"`{name}`", epsilon or "none", *cells]) + " |"
+
+
+def row(name: str, epsilon: str, measure: Callable[[], list[Figures]]) -> None:
+    """Print one row; a generator that fails says why in its row, and the next ones still run."""
+    try:
+        print(line(name, epsilon, measure()), flush=True)
+    except NotMeasured as error:
+        said = str(error).replace("|", "/")
+        print(f"| `{name}` | {epsilon or 'none'} | not measured: {said} |", flush=True)
 
 
 def main() -> None:
@@ -150,29 +162,25 @@ def main() -> None:
         (produce if arguments.produce else quality)(arguments)
         return
     from generator.registry import info
-    from tests.bench.peers import PEERS, PeerUnavailable
 
     print(f"command: python -m tests.bench.generators {' '.join(sys.argv[1:])}")
-    print(f"| generator | ε | runs | {' | '.join(COLUMNS)} |\n|{'---|' * (3 + len(COLUMNS))}", flush=True)
+    print(f"table: {arguments.table}, card {TABLES[arguments.table].card.relative_to(ROOT)}")
+    print(f"| generator | ε | δ | neighbours | runs | {' | '.join(COLUMNS)} |\n|{'---|' * (5 + len(COLUMNS))}", flush=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        split(folder)
+        TABLES[arguments.table].split(folder)
         for generator in filter(None, arguments.generators.split(",")):
             for epsilon in arguments.epsilons.split(",") if info(generator).is_dp else [""]:
                 label = generator + (", no target" if arguments.no_target else "")
-                print(line(label, epsilon, ours(generator, epsilon, arguments, folder)), flush=True)
+                row(label, epsilon, lambda g=generator, e=epsilon: ours(g, e, arguments, folder))  # type: ignore[misc]
         for peer in filter(None, arguments.peers.split(",")):
             for epsilon in arguments.peer_epsilons.split(",") if PEERS[peer].is_dp else [""]:
-                try:
-                    print(line(peer, epsilon, theirs(peer, epsilon, arguments, folder)), flush=True)
-                except PeerUnavailable as error:
-                    print(f"{peer}, ε {epsilon or 'none'}: not measured, {error}", flush=True)
+                row(peer, epsilon, lambda p=peer, e=epsilon: theirs(p, e, arguments, folder))  # type: ignore[misc]
 
 
 def _arguments() -> argparse.Namespace:
-    from tests.bench.peers import PEERS
-
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--table", choices=TABLES, default="adult")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--quality-runs", type=int, default=1)
     parser.add_argument("--generators", default="dp-marginal,dp-aim,cart")
