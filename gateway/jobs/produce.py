@@ -23,7 +23,6 @@ from gateway.releases import House, Release, Releases
 from gateway.releases.artifacts import make_sealer
 from gateway.releases.produce import Taken, fail, note_evaluating, note_reading, take_up
 from gateway.releases.registration import split_key
-from gateway.storage import ArtifactExists
 from gateway.telemetry import logger, utc_now
 from policies.canonical import canonical_json
 
@@ -131,13 +130,12 @@ def _sealed(house: House, taken: Taken, outcome: Outcome, scratch: Path) -> dict
         keep_fingerprint(work, release_id=release.id, fence=taken.fence, raw=(scratch / FINGERPRINT).read_bytes())
         work.commit()
     sealer = make_sealer(house, release_id=release.id, fence=taken.fence, now=utc_now())
-    rows = []
-    for file in outcome.files:
-        facts = {"media_type": file.media_type, "sha256": file.sha256, "size": file.size, "audience": file.audience}
-        try:
-            rows.append(sealer.put_file(scratch / file.name, **facts))  # type: ignore[arg-type]  # the names match
-        except ArtifactExists:
-            rows.append(sealer.row_of(file.name, **facts))  # type: ignore[arg-type]
+    rows = [
+        sealer.put_file(
+            scratch / file.name, media_type=file.media_type, sha256=file.sha256, size=file.size, audience=file.audience
+        )
+        for file in outcome.files
+    ]
     return {
         "release_id": release.id,
         "fence": taken.fence,

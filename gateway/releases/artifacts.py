@@ -145,16 +145,21 @@ class Sealer:
         """Seal a file; returns the row that makes it visible."""
         location = self._location(sha256, path.name)
         with path.open("rb") as stream:
-            blocks = iter(lambda: stream.read(BLOCK), b"")
-            self.house.store.put(location, encrypt(blocks, data_key=self.key, name=location))
+            self._put(location, iter(lambda: stream.read(BLOCK), b""))
         return self._row(path.name, media_type, size, sha256, location, audience)
 
     def put_bytes(self, name: str, raw: bytes, *, media_type: str, audience: str) -> dict[str, Any]:
         """Seal a few bytes; returns the row that makes them visible."""
         digest = sha256_hex(raw)
         location = self._location(digest, name)
-        self.house.store.put(location, encrypt((raw,), data_key=self.key, name=location))
+        self._put(location, (raw,))
         return self._row(name, media_type, len(raw), digest, location, audience)
+
+    def _put(self, location: str, blocks: Iterable[bytes]) -> None:
+        try:
+            self.house.store.put(location, encrypt(blocks, data_key=self.key, name=location))
+        except ArtifactExists:  # the same bytes under the same key: this very attempt, stopped before its commit
+            return
 
     def put_proof(self, name: str, raw: bytes, *, media_type: str, now: datetime) -> dict[str, Any]:
         """Seal a document of the bundle that is to outlive a withdrawal; returns the row that makes it visible."""
@@ -169,10 +174,6 @@ class Sealer:
 
     def _location(self, sha256: str, name: str) -> str:
         return artifact_name(release_id=self.release_id, fence=self.fence, digest=sha256, filename=name)
-
-    def row_of(self, name: str, *, media_type: str, sha256: str, size: int, audience: str) -> dict[str, Any]:
-        """The row of an artifact that this very attempt has written before."""
-        return self._row(name, media_type, size, sha256, self._location(sha256, name), audience)
 
     @staticmethod
     def _row(name: str, media_type: str, size: int, sha256: str, location: str, audience: str) -> dict[str, Any]:
