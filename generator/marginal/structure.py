@@ -96,7 +96,7 @@ class Learner:
         count = len(self.sizes)
         self.ones = pooled_ones([], self.known, rows=self.rows)
         self._unit = self._noise_unit()
-        self._choices = max(1, self.plan.rounds * self.plan.picks)
+        self._choices = max(1, self.plan.rounds * self.plan.picks) + (0 if self.volume is None else KINDS)
         self._left = self.plan.counts
         self._measure(list(self.masks))
         model = self._fit()

@@ -139,3 +139,15 @@ def test_no_row_moves_the_autocovariances_by_more_than_is_charged(card, table):
         late = pa.concat_tables([early, high.slice(high.num_rows - 1)])
         assert np.sqrt(((exact(late)[0] - exact(early)[0]) ** 2).sum()) <= charged
     assert Fraction(account.spent().mechanisms[0].parameters["variance"]) > 0
+
+
+@pytest.mark.parametrize(("rounds", "picks", "epsilon"), [(1, 1, 1), (1, 3, 10), (2, 2, 10)])
+def test_choosing_kinds_of_days_is_within_what_choices_may_cost(card, table, rounds, picks, epsilon):
+    target = PrivacyTarget(epsilon=Decimal(epsilon), delta=Decimal("1e-6"))
+    fitted = create("dp-marginal", {"rounds": rounds, "picks": picks}).fit(
+        table, card=card, target=target, rng=np.random.default_rng(0)
+    )
+    choices = [m for m in fitted.spent.mechanisms if m.name.startswith("choice")]
+    assert {"choice of a kind of day"} <= {m.name for m in choices}
+    assert sum(m.share for m in choices) <= 0.08
+    assert fitted.spent.epsilon <= epsilon
