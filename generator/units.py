@@ -210,10 +210,10 @@ def _sizes(rows: Rows, card: DatasetCard, variance: Fraction) -> tuple[Floats, f
     counts = np.bincount(cells, minlength=m + 1 + TAIL)
     counts[0] = 0 if rows.units is None else int((rows.units >= rows.first_keyless).sum())
     noisy = counts + discrete_gaussian(variance, counts.size)
-    body = np.append(noisy[:m], noisy[m:].sum())
-    sizes = _clean(body.astype(np.float64), float(variance) ** 0.5)
-    if not card.columns[card.spec.privacy_unit or ""].missing:
-        sizes = np.append(0.0, sizes[1:]) / max(sizes[1:].sum(), 1e-12)
+    least = 0 if card.columns[card.spec.privacy_unit or ""].missing else 1
+    body = np.append(noisy[least:m], noisy[m:].sum())
+    # what cannot be is left out before cleaning: zeroed afterwards, the cells that are left could all be zero
+    sizes = np.append(np.zeros(least), _clean(body.astype(np.float64), float(variance) ** 0.5))
     tail = noisy[m + 1 :].astype(np.float64)
     seen = np.cumprod(tail > 2 * float(variance) ** 0.5).astype(bool)
     units = max(float(body.sum()), 1.0) * sizes
@@ -238,7 +238,12 @@ def _noisy(counts: Integers, variance: Fraction) -> Floats:
 
 
 def _clean(noisy: Floats, sigma: float) -> Floats:
-    """Probabilities out of noisy counts: smoothed between neighbours as far as the noise says, the first and last cell apart."""
+    """Probabilities out of noisy counts: smoothed between neighbours as far as the noise says, the first and last cell apart.
+
+    Counts that noise makes less than nothing tell nothing: every cell is as probable.
+    """
+    if noisy.sum() <= 0:
+        return np.full(noisy.size, 1 / noisy.size)
     best = noisy.copy()
     if noisy.size > 2:  # noqa: PLR2004 - something lies between the first and the last
         best[1:-1] = mixed_smooth(noisy[1:-1], sigma=sigma)
