@@ -16,8 +16,8 @@ from sqlalchemy import select
 from gateway.audit.anchor import Anchor
 from gateway.audit.findings import FindingKind, Report
 from gateway.audit.note import Checkpoint, NoteVerifier, SignedNote
+from gateway.audit.rows import as_bytes, raw_columns
 from gateway.audit.tree import Head, continues, newest_head
-from gateway.audit.walk import as_bytes, raw_columns
 from gateway.db.tables.audit import checkpoint
 from gateway.db.work import Database, Work
 from gateway.errors import VerificationFailed

@@ -22,8 +22,9 @@ from gateway.audit.findings import FindingKind, Findings, Report
 from gateway.audit.heads import Claim, check_stored, collect_claims
 from gateway.audit.merkle import EMPTY_ROOT, HASH_SIZE
 from gateway.audit.note import NoteVerifier
+from gateway.audit.rows import as_bytes, raw_columns
 from gateway.audit.tiles import TILE_BYTES, TILE_WIDTH, fold, tile_address, tile_key
-from gateway.audit.walk import Walk, as_bytes, check_pending, check_strays, raw_columns, walk_leaves
+from gateway.audit.walk import Walk, check_pending, check_strays, walk_leaves
 from gateway.db.tables.audit import tile
 from gateway.db.work import Database, Work
 

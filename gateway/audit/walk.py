@@ -7,39 +7,25 @@ Invariants:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Table, select, type_coerce
+from sqlalchemy import select, type_coerce
 from sqlalchemy.types import NullType
 
-from gateway.audit.event import SCHEMA, SUBJECTS, format_time
 from gateway.audit.findings import FindingKind, Report
-from gateway.audit.merkle import EMPTY_ROOT, HASH_SIZE, leaf_hash, node_hash
+from gateway.audit.merkle import EMPTY_ROOT, HASH_SIZE, node_hash
+from gateway.audit.rows import as_bytes, check_row, raw_columns
 from gateway.audit.tiles import TILE_WIDTH, tile_key
 from gateway.db.tables.audit import audit_event, tile
 from gateway.db.work import Work
 
-__all__ = ["Fold", "Walk", "as_bytes", "check_pending", "check_strays", "raw_columns", "walk_leaves"]
+__all__ = ["Fold", "Walk", "check_pending", "check_strays", "walk_leaves"]
 
 BATCH_TILES = 16
 BATCH = BATCH_TILES * TILE_WIDTH
 MAX_STRAYS = 100
-_CHECKED = ("schema", "id", "kind", "at", *SUBJECTS)
-
-
-def raw_columns(table: Table) -> Any:
-    """All columns as the driver gives them: what was tampered with must not break the reading."""
-    return select(*(type_coerce(column, NullType()).label(column.name) for column in table.columns))
-
-
-def as_bytes(value: object) -> bytes:
-    """The bytes of a binary column; none when something else stands there."""
-    return bytes(value) if isinstance(value, bytes | memoryview) else b""
-
 
 _ROWS = raw_columns(audit_event)
 
@@ -201,34 +187,8 @@ def _pairs(
 
 def _check_row(row: Any, index: int | None, report: Report) -> bytes:
     """Compare a row with its own payload; the payload is what the leaf commits to."""
-    payload = row.payload if isinstance(row.payload, str) else ""
-    found = leaf_hash(payload.encode())
-    wrong = [] if row.leaf_hash == found else ["leaf_hash"]
-    try:
-        wrong += _differing(row, json.loads(payload))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        wrong.append("payload")
-    if wrong:
+    checked = check_row(row)
+    if checked.wrong:
         place = f"the row of leaf {index}" if index is not None else f"the waiting row {row.id}"
-        report.add(FindingKind.EDITED, index, f"{place} differs from its payload in: {', '.join(wrong)}")
-    return found
-
-
-def _time_of(value: object) -> str | None:
-    """The time of a row as the payload writes it; SQLite holds UTC without a zone."""
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value).replace(tzinfo=UTC)
-        except ValueError:
-            return None
-    return format_time(value) if isinstance(value, datetime) else None
-
-
-def _differing(row: Any, document: dict[str, Any]) -> list[str]:
-    """Names of the columns that are not what the payload says."""
-    subjects = document["subjects"]
-    said = (document["schema"], document["id"], document["kind"], document["at"], *map(subjects.get, SUBJECTS))
-    held = (SCHEMA, row.id, row.kind, _time_of(row.at), row.actor, row.release, row.ticket, row.dataset, row.token)
-    if said == held:
-        return []
-    return [name for name, one, other in zip(_CHECKED, said, held, strict=True) if one != other]
+        report.add(FindingKind.EDITED, index, f"{place} differs from its payload in: {', '.join(checked.wrong)}")
+    return checked.leaf
