@@ -10,12 +10,22 @@ Invariants:
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Annotated, Literal, Self, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    field_validator,
+    model_validator,
+)
 
 from policies.quantities import Duration
 
@@ -35,7 +45,28 @@ __all__ = [
 ColumnType = Literal["integer", "number", "category", "boolean", "datetime", "date", "text", "id"]
 Role = Literal["identifier", "quasi-identifier", "sensitive", "other"]
 Bound = Decimal | datetime | date
-BoundValue = Annotated[Decimal | date | datetime, Field(union_mode="left_to_right")]
+
+
+def _only_a_day(value: object) -> object:
+    """Midnight is a time, not a day: as an upper bound it would let the whole day in, and its offset would be lost."""
+    if isinstance(value, datetime) or (isinstance(value, str) and len(value) > len("2026-01-31")):
+        raise ValueError("this is a time, not a day")
+    return value
+
+
+def _bound(value: object, read: ValidatorFunctionWrapHandler) -> object:
+    try:
+        return read(value)
+    except ValidationError:
+        shown = str(value)[:80]
+        raise ValueError(f"a bound is a number, a date as 2026-01-31 or a time as 2026-01-31T18:00:00, not '{shown}'") from None
+
+
+BoundValue = Annotated[
+    Decimal | Annotated[date, BeforeValidator(_only_a_day)] | datetime,
+    Field(union_mode="left_to_right"),
+    WrapValidator(_bound),
+]
 NAME = r"^[a-z0-9][a-z0-9._-]{0,62}$"
 PART = r"^(trend|year|month|week|weekday|day|hour|minute|holiday\([A-Z]{2}\))$"
 NUMERIC: frozenset[str] = frozenset({"integer", "number"})
@@ -121,7 +152,11 @@ class Column(Strict):
         if self.type in TEMPORAL:
             if isinstance(low, Decimal) or isinstance(high, Decimal):
                 raise ValueError(f"bounds of a column of type {self.type} are two dates or times")
-            if _instant(low) > _instant(high):
+            offsets = {bound.utcoffset() for bound in bounds if isinstance(bound, datetime)}
+            if self.timezone is None and len(offsets) > 1:
+                raise ValueError("the bounds have different UTC offsets: name the column's `timezone`")
+            start, end = cast("tuple[datetime, datetime]", self.time_bounds())
+            if start > end:
                 raise ValueError(f"the lower bound {low} is after the upper bound {high}")
             return
         raise ValueError(f"bounds belong to numbers, dates and times, not to a column of type {self.type}")
@@ -144,20 +179,23 @@ class Column(Strict):
         return float(low), float(high)
 
     def time_bounds(self) -> tuple[datetime, datetime] | None:
-        """Bounds of a date or datetime column as naive datetimes; an upper bound given as a day includes that day."""
+        """Bounds of a date or datetime column as naive wall times; an upper bound given as a day includes that day.
+
+        Returns:
+            Wall times, as the cells have them: in the column's zone where it names one, so that a bound with an offset is moved
+            there; otherwise in the offset as written.
+        """
         if self.bounds is None or not self.is_temporal:
             return None
         low, high = (cast("date | datetime", bound) for bound in self.bounds)
-        start = low.replace(tzinfo=None) if isinstance(low, datetime) else datetime.combine(low, datetime.min.time())
-        if isinstance(high, datetime):
-            return start, high.replace(tzinfo=None)
-        return start, datetime.combine(high, datetime.max.time())
+        return self._wall_time(low, time.min), self._wall_time(high, time.max)
 
-
-def _instant(bound: Bound) -> datetime:
-    moment = cast("date | datetime", bound)
-    whole = moment if isinstance(moment, datetime) else datetime.combine(moment, datetime.min.time())
-    return whole if whole.tzinfo else whole.replace(tzinfo=UTC)
+    def _wall_time(self, bound: date | datetime, hour: time) -> datetime:
+        if not isinstance(bound, datetime):
+            return datetime.combine(bound, hour)
+        if bound.tzinfo is not None and self.timezone is not None:
+            bound = bound.astimezone(ZoneInfo(self.timezone))
+        return bound.replace(tzinfo=None)
 
 
 class Constraint(Strict):

@@ -261,6 +261,11 @@ def _text(source: Path | str, label: str) -> str:
         raise _refuse(label, line, column, "not-utf-8", "the file is not UTF-8 text") from error
 
 
+def _is_value(path: KeyPath) -> bool:
+    """Whether a value of a category stands here: 1e3 and 0.00000001 are codes there, and their spelling is what cells hold."""
+    return path[-2:-1] == ("values",) or path[-3:-2] == ("allowed",)
+
+
 def _place(mark: Any) -> Place:
     """A parser's mark counted from 1 (its type is another in each of the two parsers)."""
     return mark.line + 1, mark.column + 1
@@ -357,7 +362,7 @@ class _Reader:
             return BOOLEANS[text]
         if TODO.match(text):
             self.todos.append(path)
-        if FLOAT.match(text):
+        if FLOAT.match(text) and not _is_value(path):
             return self._number(event, text)
         return text
 

@@ -122,6 +122,35 @@ def test_a_card_answers_questions():
     assert isinstance(found, DatasetCard)
 
 
+def test_bounds_with_an_offset_are_moved_to_the_zone_of_the_column():
+    found = card(
+        "",
+        "  columns:\n    at: {type: datetime, timezone: America/New_York, bounds: ['2020-06-01T00:00:00Z', '2020-06-30T23:59:59Z']}\n",
+    )
+    low, high = found.columns["at"].time_bounds()
+    assert (low.isoformat(), high.isoformat()) == ("2020-05-31T20:00:00", "2020-06-30T19:59:59")
+
+
+def test_midnight_as_an_upper_bound_is_a_time_and_not_the_whole_day():
+    found = card("", "  columns:\n    at: {type: datetime, bounds: [2020-06-01, '2020-06-30T00:00:00']}\n")
+    low, high = found.columns["at"].time_bounds()
+    assert (low.isoformat(), high.isoformat()) == ("2020-06-01T00:00:00", "2020-06-30T00:00:00")
+
+
+def test_bounds_of_two_offsets_need_a_zone():
+    with pytest.raises(DocumentInvalid, match="different UTC offsets"):
+        card("", "  columns:\n    at: {type: datetime, bounds: ['2020-06-01T00:00:00Z', '2020-06-30T23:59:59-05:00']}\n")
+
+
+def test_values_of_a_category_keep_their_spelling():
+    found = card(
+        "  constraints: [{columns: [a, b], relation: combinations, allowed: [[1e3, 0.00000001]]}]\n",
+        "  columns:\n    a: {type: category, values: [1e3, 007, 1.10, -0, 0.00000001]}\n    b: {type: category}\n",
+    )
+    assert found.columns["a"].values == ("1e3", "007", "1.10", "-0", "0.00000001")
+    assert found.spec.constraints[0].allowed == (("1e3", "0.00000001"),)
+
+
 @pytest.mark.parametrize(("text", "back"), [("90s", "90s"), ("60m", "1h"), ("15m", "15m"), ("24h", "1d"), ("2w", "14d")])
 def test_durations_are_written_back_in_their_largest_unit(text, back):
     assert duration_text(parse_duration(text)) == back
