@@ -9,6 +9,7 @@ Invariants:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -29,14 +30,14 @@ class Ledger:
     Attributes:
         name: The ledger that a new entry is written to.
         entries: All entries of it, and of every ledger that shares a dataset with it.
-        record: The newest recorded limit.
-        filters: Filters that were bound, by their limit.
+        records: The newest recorded limit of each of these ledgers, by the ledger's name.
+        filters: Filters that were bound in any of them, oldest first.
         delta: δ at which ε is told when no document states one.
     """
 
     name: str
     entries: tuple[Entry, ...]
-    record: LimitRecord | None
+    records: Mapping[str, LimitRecord]
     filters: tuple[PrivacyFilter, ...]
     delta: Decimal
 
@@ -52,7 +53,7 @@ class Ledger:
 
     def in_force(self, stated: Limit) -> Limit:
         """The limit in force, given what all documents state now."""
-        return after_history(stated, self.record)
+        return after_history(stated, self.records.values())
 
     def filter_under(self, limit: Limit, request: PrivacyLoss) -> PrivacyFilter | None:
         """The filter that judges a request under a limit; None where there is no limit of ε.

@@ -5,7 +5,8 @@ Invariants:
     - The composed loss of reserved and settled entries never exceeds the limit: a ledger is locked before it is read, and
       the entry is written under the same lock and in the caller's transaction.
     - What was read is spent, whatever became of it. Only a reserve whose data was never read is released.
-    - Tables about the same people are one ledger. A dataset that changes its group takes its history along.
+    - Tables about the same people are one ledger. A dataset that changes its group takes its history along: entries, limits and
+      bound filters. Of several limits the least is in force, until a raise that is written to every one of these ledgers.
 """
 
 from __future__ import annotations
@@ -140,6 +141,10 @@ class Ledgers:
         )  # fmt: skip
         return Settled(entry_id=found, is_overrun=is_overrun)
 
+    def linked(self, card: DatasetCard) -> tuple[str, ...]:
+        """All ledgers that hold a part of a dataset's history, by name; its own among them."""
+        return tuple(sorted(self._group(ledger_name(card), card.name)))
+
     def open_reserves(self) -> tuple[Entry, ...]:
         """Reserves that nobody settled yet, oldest first: what a worker's recovery has to look after."""
         settled = select(budget_entry.c.settles).where(budget_entry.c.settles.is_not(None))
@@ -163,7 +168,7 @@ class Ledgers:
         return limit
 
     def _note(self, ledger: Ledger, stated: Limit, limit: Limit, *, by: str, now: datetime) -> None:
-        before = ledger.record
+        before = ledger.records.get(ledger.name)
         if before is not None and (before.in_force.epsilon, before.in_force.delta) == (limit.epsilon, limit.delta):
             return
         if before is None and limit.epsilon is None and limit.delta is None:
@@ -216,14 +221,13 @@ class Ledgers:
             names, datasets = more_names, more_datasets
 
     def _load(self, card: DatasetCard, names: frozenset[str]) -> Ledger:
-        name = ledger_name(card)
-        limits = select(budget_limit).where(budget_limit.c.ledger == name, budget_limit.c.kind != "proposal")
-        newest = self._work.execute(limits.order_by(budget_limit.c.id.desc()).limit(1)).mappings().first()
-        bound = select(budget_filter).where(budget_filter.c.ledger == name).order_by(budget_filter.c.id)
+        limits = select(budget_limit).where(budget_limit.c.ledger.in_(names), budget_limit.c.kind != "proposal")
+        recorded = self._work.execute(limits.order_by(budget_limit.c.id)).mappings()
+        bound = select(budget_filter).where(budget_filter.c.ledger.in_(names)).order_by(budget_filter.c.id)
         return Ledger(
-            name=name,
+            name=ledger_name(card),
             entries=self._entries(budget_entry.c.ledger.in_(names)),
-            record=None if newest is None else _record(newest),
+            records={row["ledger"]: _record(row) for row in recorded},  # the newest of each ledger is read last
             filters=tuple(
                 PrivacyFilter(epsilon=row["epsilon"], delta=row["delta"], mode=row["mode"], order=row["order"])
                 for row in self._work.execute(bound).mappings()

@@ -1,14 +1,15 @@
 """The most that all releases of a ledger may cost together, and how fast.
 
 Invariants:
-    - The limit in force is the least of the card's and of every applied policy's, ever; only a raise by two people lifts it.
+    - The limit in force is the least of the card's and of every applied policy's, ever; only a raise by two people lifts it,
+      and no move of a dataset to another ledger does.
     - A window slows spending; it never restores any: the lifetime limit holds beside it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -75,21 +76,23 @@ def least(limits: Iterable[Limit]) -> Limit:
     )
 
 
-def after_history(stated: Limit, record: LimitRecord | None) -> Limit:
+def after_history(stated: Limit, records: Collection[LimitRecord]) -> Limit:
     """The limit in force: a document that states less than before lowers it; one that states more changes nothing.
 
     Args:
         stated: The least of all documents now.
-        record: The newest record, if any.
+        records: The newest record of every ledger that holds a part of the history; the least of what they say is in force.
     """
-    if record is None:
+    if not records:
         return stated
-    return Limit(
-        epsilon=_component(stated.epsilon, record.document.epsilon, record.in_force.epsilon),
-        delta=_component(stated.delta, record.document.delta, record.in_force.delta),
-        source=stated.source,
-        windows=stated.windows,
+    found = least(
+        Limit(
+            epsilon=_component(stated.epsilon, record.document.epsilon, record.in_force.epsilon),
+            delta=_component(stated.delta, record.document.delta, record.in_force.delta),
+        )
+        for record in records
     )
+    return replace(stated, epsilon=found.epsilon, delta=found.delta)
 
 
 def _component(now: Decimal | None, before: Decimal | None, in_force: Decimal | None) -> Decimal | None:

@@ -5,6 +5,7 @@ Invariants:
     - A raise states the limit that is in force from then on, and the documents that it was made against: a document that
       states less than they did lowers the limit again.
     - Both acts carry the signature by which they were verified; it stays in the ledger.
+    - A raise is written to every ledger that holds a part of the history: else the least of the others would stay in force.
     - A proposal is approved at most once (unique in the database) and only while the limit is the one it was made against.
 """
 
@@ -126,22 +127,14 @@ class Raises:
         if (row["document_epsilon"], row["document_delta"]) != (before.epsilon, before.delta):
             raise Conflict("the limit changed since this was proposed; propose anew")
         stated = stated_limit(card, limits)
-        self._work.execute(
-            insert(budget_limit).values(
-                ledger=row["ledger"],
-                kind="raise",
-                proposal=proposal_id,
-                document_epsilon=stated.epsilon,
-                document_delta=stated.delta,
-                epsilon=row["epsilon"],
-                delta=row["delta"],
-                by=by,
-                reason=row["reason"],
-                key=signature.key,
-                signed=signature.message,
-                at=now,
-            )
-        )
+        raised = {
+            "kind": "raise", "document_epsilon": stated.epsilon, "document_delta": stated.delta, "epsilon": row["epsilon"],
+            "delta": row["delta"], "by": by, "reason": row["reason"], "key": signature.key, "signed": signature.message,
+            "at": now,
+        }  # fmt: skip
+        for name in self._ledgers.linked(card):
+            proposal = proposal_id if name == row["ledger"] else None
+            self._work.execute(insert(budget_limit).values(ledger=name, proposal=proposal, **raised))
         return Limit(epsilon=row["epsilon"], delta=row["delta"], source="raise")
 
     def get(self, proposal_id: int) -> Proposal:

@@ -362,6 +362,48 @@ def test_changing_the_group_does_not_leave_the_history_behind(database: Database
     assert not facts(database, sibling, rho("0.018")).affords
 
 
+def test_moving_the_group_lifts_no_limit(database: Database) -> None:
+    reserve(database, make_card("visits", epsilon="1.0"), rho("0.018"))
+    moved = make_card("visits", epsilon="500", budget_group="fresh")
+    assert statement(database, moved)["limit"]["epsilon"] == "1"
+    assert not facts(database, moved, rho("0.018")).affords
+    with pytest.raises(BudgetExhausted):
+        reserve(database, moved, rho("0.018"))
+    reserve(database, moved, rho("0.0001"))
+    assert statement(database, make_card("bills", epsilon="500", budget_group="fresh"))["limit"]["epsilon"] == "1"
+    back = make_card("visits", epsilon="500")
+    assert statement(database, back)["limit"]["epsilon"] == "1"
+
+
+def test_a_moved_ledger_keeps_the_filter_that_its_limit_was_bound_to(database: Database) -> None:
+    """The first release takes the whole limit, so the ledger is bound to plain sums; it may not change its mind by a move."""
+    card = make_card("visits", epsilon="3.0")
+    whole = loss_of("dp-marginal", PrivacyTarget(epsilon=Decimal("3.0"), delta=Decimal("1e-5")), {}, card)
+    settle(database, reserve(database, card, whole), spent=pure("0.5"))
+    for where in (card, make_card("visits", epsilon="3.0", budget_group="fresh")):
+        with database.read() as work:
+            assert Ledgers(work).statement(where, now=NOW).mode == "basic"
+
+
+def test_a_raise_holds_in_every_ledger_of_the_history(database: Database) -> None:
+    reserve(database, make_card("visits", epsilon="1.0"), rho("0.0001"))
+    moved = make_card("visits", epsilon="5.0", budget_group="fresh")
+    reserve(database, moved, rho("0.0001"))
+    with database.begin() as work:
+        raises = Raises(work)
+        proposal = raises.propose(
+            moved, epsilon=Decimal(3), reason="the yearly review agreed", by="dana", signature=SIGNED, now=NOW
+        )
+        raises.approve(moved, proposal.proposal_id, by="rita", signature=SIGNED, now=NOW)
+        work.commit()
+    sibling = make_card("bills", epsilon="5.0", budget_group="fresh")
+    assert [statement(database, card)["limit"]["epsilon"] for card in (moved, sibling)] == ["3", "3"]
+    assert (
+        statement(database, make_card("visits", epsilon="4.0"))["limit"]["epsilon"] == "3"
+    )  # less than it was made against, and more than it gave
+    assert statement(database, make_card("visits", epsilon="2.0"))["limit"]["epsilon"] == "2"
+
+
 def test_a_rolled_back_reserve_never_happened(database: Database) -> None:
     card = make_card()
     with database.begin() as work:
