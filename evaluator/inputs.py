@@ -22,7 +22,8 @@ import pyarrow as pa
 import pyarrow.compute
 from scipy.stats import binom
 
-from policies.card import Column, ColumnType, DatasetCard
+from policies.card import DatasetCard
+from policies.columns import Column, ColumnType
 
 __all__ = ["ARROW_TYPES", "Inputs", "InputsInvalid", "Table", "check_inputs"]
 

@@ -31,7 +31,8 @@ from generator.fields import Known, is_open, learnt
 from generator.noise import discrete_gaussian
 from generator.source import Rows
 from generator.zcdp import Account
-from policies.card import Column, DatasetCard
+from policies.card import DatasetCard
+from policies.columns import Column
 from policies.types import PrivacyTarget
 
 __all__ = ["estimate_domains", "even_parts", "kept_delta", "open_columns"]

@@ -23,7 +23,7 @@ from generator.arrow import Array
 from generator.arrow import compute as pc
 from generator.base import BadTable
 from generator.grids import Grid
-from policies.card import Column
+from policies.columns import Column
 
 __all__ = ["BooleanField", "CategoryField", "Codes", "Field", "NumberField", "Variable", "arrow_type"]
 

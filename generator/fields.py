@@ -15,10 +15,12 @@ from typing import cast
 
 from generator.base import GeneratorError
 from generator.calendar import TimeField, day_of, groups_of
-from generator.constraints import CombinationField, copies
+from generator.constraints import CombinationField
 from generator.encoding import CELLS, BooleanField, CategoryField, Field, NumberField
 from generator.grids import make_grid, step_of
-from policies.card import Column, Constraint, DatasetCard
+from generator.relations import copies, learnt
+from policies.card import Constraint, DatasetCard
+from policies.columns import Column
 
 __all__ = ["is_open", "learnt", "make_fields", "texts"]
 
@@ -66,19 +68,8 @@ def make_fields(card: DatasetCard, estimated: Mapping[str, Known], *, cells: int
 
 
 def _combination(card: DatasetCard, constraint: Constraint) -> CombinationField:
-    for name in constraint.columns:
-        if card.columns[name].type != "category" or name not in learnt(card):
-            raise GeneratorError(f"allowed combinations are of categories that are learnt; '{name}' is none")
-        if sum(name in other.columns for other in card.spec.constraints if other.relation == "combinations") > 1:
-            raise GeneratorError(f"'{name}' stands in two lists of combinations; make them one")
     can_miss = any(card.columns[name].missing for name in constraint.columns)
     return CombinationField(constraint.columns, constraint.allowed or (), can_miss)
-
-
-def learnt(card: DatasetCard) -> tuple[str, ...]:
-    """Columns that are modelled: neither identifiers nor the privacy unit nor text."""
-    unit = card.spec.privacy_unit
-    return tuple(n for n, column in card.learnt.items() if column.type not in {"text", "id"} and n != unit)
 
 
 def make_field(name: str, column: Column, estimated: Known | None, *, cells: int) -> Field:

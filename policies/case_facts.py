@@ -12,8 +12,9 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TypedDict
 
-from policies.card import CardMetadata, CardSpec, Column, DatasetCard
+from policies.card import CardMetadata, CardSpec, DatasetCard
 from policies.case_schema import Case, MetricChange
+from policies.columns import Column
 from policies.gate_rule import GateRule
 from policies.metric_catalogue import lookup
 from policies.metrics import Direction, MetricResult

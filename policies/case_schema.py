@@ -14,7 +14,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, StrictBool, model_validator
 
-from policies.card import NAME, Strict
+from policies.columns import NAME, Strict
 from policies.quantities import Duration
 
 __all__ = [

@@ -13,7 +13,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from policies.card import Strict
+from policies.columns import Strict
 
 __all__ = ["FAMILIES", "GateRule", "Severity", "Use"]
 

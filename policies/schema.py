@@ -17,7 +17,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StrictBool, model_validator
 
-from policies.card import NAME, Budget, Strict
+from policies.card import Budget
+from policies.columns import NAME, Strict
 from policies.gate_rule import GateRule
 from policies.quantities import Duration, Size
 from policies.types import GENERATORS

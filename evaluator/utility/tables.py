@@ -22,7 +22,8 @@ import pyarrow as pa
 import pyarrow.compute
 
 from evaluator.inputs import Inputs, Table
-from policies.card import Column, DatasetCard
+from policies.card import DatasetCard
+from policies.columns import Column
 
 __all__ = ["SIDES", "FloatArray", "IntArray", "Measured", "Side", "Tables", "tables_of"]
 

@@ -24,7 +24,7 @@ from gateway.access.facts import FindKey, Principal
 from gateway.access.jws import RELEASE_REQUEST, digest_of
 from gateway.access.refusal import refusal
 from gateway.errors import InvalidRequest, PayloadTooLarge
-from policies.card import NAME
+from policies.columns import NAME
 from policies.types import GENERATORS, RequestFacts
 
 __all__ = ["MAX_LIFE", "GeneratorClaims", "ReleaseClaims", "VerifiedRequest", "read_claims", "verify_release_request"]

@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from gateway.catalogue.pii import Finding, find_pii
-from policies.card import ColumnType, Role
+from policies.columns import ColumnType, Role
 from policies.tables import Limits, TableInvalid, read_table
 
 __all__ = ["draft_card", "draft_file"]

@@ -15,7 +15,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute
 
-from policies.card import Column, DatasetCard
+from policies.card import DatasetCard
+from policies.columns import Column
 from policies.tables import read_table
 
 __all__ = ["profile", "profile_file", "scan_file"]

@@ -33,7 +33,7 @@ from gateway.errors import InvalidRequest, NotAuthorised
 from gateway.releases.house import House
 from gateway.releases.request import enforceable, limits_of
 from policies.canonical import decimal_text
-from policies.card import NAME
+from policies.columns import NAME
 
 __all__ = ["MAY_RAISE", "approve_raise", "propose_raise", "sign_act"]
 

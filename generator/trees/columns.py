@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from generator.arrow import Array
 from generator.arrow import compute as pc
 from generator.encoding import arrow_type
-from policies.card import Column
+from policies.columns import Column
 
 __all__ = ["TreeColumn"]
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import pyarrow as pa
 
-from policies.card import Column, ColumnType
+from policies.columns import Column, ColumnType
 from policies.tables import cells as c
 from policies.tables.arrow import Cells, pc
 from policies.tables.limits import TableInvalid, quoted

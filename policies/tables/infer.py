@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from policies.card import Column, ColumnType
+from policies.columns import Column, ColumnType
 from policies.tables import cells as c
 from policies.tables.arrow import Cells, pc
 from policies.tables.limits import quoted

@@ -17,7 +17,8 @@ from typing import Literal, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from policies.card import Column, ColumnType, DatasetCard
+from policies.card import DatasetCard
+from policies.columns import Column, ColumnType
 from policies.tables.arrow import Cells, pc
 from policies.tables.cells import where
 from policies.tables.conform import ColumnCaster, natural_type

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from policies.card import Column
+from policies.columns import Column
 from policies.tables import cells as c
 from policies.tables.arrow import Cells, pc
 from policies.tables.limits import TableInvalid, quoted
