@@ -3,7 +3,8 @@
 Invariants:
     - The verdict is computed from the report card as stored, read back through the store.
     - The identifier of the event that lets a release out is chosen first, because the manifest names it.
-    - The files of a blocked release are never made visible; their key is destroyed.
+    - The files of a blocked release are never made visible; their key is destroyed in the transaction that blocks it.
+    - Concluding again what was concluded, cancelled or taken over changes nothing but to remove what is left of it.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from gateway.audit.event import RANDOM_BITS, event_id
 from gateway.catalogue import AppliedPolicy, Datasets, Policies, RegisteredDataset
 from gateway.errors import Conflict
 from gateway.releases import House, Release, Releases, Status
-from gateway.releases.artifacts import Sealer, destroy_keys, make_sealer
+from gateway.releases.artifacts import DESTROYED, Sealer, destroy_keys, make_sealer, remove_sealed
 from gateway.releases.bundle import ENVELOPE, MANIFEST, FileEntry, envelope_of, manifest_bytes, sha256_hex, statement_of
 from gateway.releases.model_card import model_card
-from gateway.releases.produce import Conclusion, Taken, conclude
+from gateway.releases.produce import Conclusion, Taken, conclude, hold
 from gateway.telemetry import logger, utc_now
 from policies.decide import ReviewDuty
 from policies.gate import Verdict, gate
@@ -40,20 +41,22 @@ def conclude_production(house: House, produced: Mapping[str, Any]) -> str:
     now = utc_now()
     with house.database.read() as work:
         release = Releases(work).get(produced["release_id"])
-        if release.fence != produced["fence"] or release.status is not Status.EVALUATING:
-            return str(release.status)
+        is_mine = release.fence == produced["fence"] and release.status is Status.EVALUATING
+    if not is_mine:
+        return _leave(house, produced, now)
+    with house.database.read() as work:
         dataset = Datasets(work).get(release.dataset, version=release.dataset_version)
         applied = Policies(work).get(str(release.policy), version=release.policy_version)
     taken = Taken(release=release, fence=produced["fence"], reserve=produced["reserve"])
-    sealer = make_sealer(house, release_id=release.id, fence=taken.fence, now=now)
-    conclusion = _conclusion(house, release, dataset, applied, sealer, produced, now)
     try:
+        sealer = make_sealer(house, release_id=release.id, fence=taken.fence, now=now, within=lambda work: hold(work, taken))
+        conclusion = _conclusion(house, release, dataset, applied, sealer, produced, now)
         concluded = conclude(house, taken, conclusion, now=now)
     except Conflict as conflict:
         logger("jobs").warning("a production came too late", release_id=release.id, detail=conflict.detail)
-        return "fenced"
+        return _leave(house, produced, now)
     if concluded.status is Status.BLOCKED:
-        _destroy(house, release.id, conclusion, now)
+        remove_sealed(house, (row["location"] for row in conclusion.artifacts))
     return str(concluded.status)
 
 
@@ -163,10 +166,13 @@ def _envelope(house: House, sealer: Sealer, manifest: bytes, now: datetime) -> d
     return sealer.put_proof(ENVELOPE, raw, media_type="application/vnd.dsse+json", now=now)
 
 
-def _destroy(house: House, release_id: str, conclusion: Conclusion, now: datetime) -> None:
-    """A blocked release leaves nothing that could be opened."""
+def _leave(house: House, produced: Mapping[str, Any], now: datetime) -> str:
+    """What this attempt sealed goes, unless it is what was let out; answers the status."""
     with house.database.begin() as work:
-        destroy_keys(work, release_id, now=now)
-        work.commit()
-    for row in conclusion.artifacts:
-        house.store.delete(row["location"])
+        release = Releases(work).for_update(produced["release_id"])
+        if release.status in DESTROYED:
+            destroy_keys(work, release.id, now=now)
+            work.commit()
+    if release.status in DESTROYED or release.fence != produced["fence"]:
+        remove_sealed(house, (row["location"] for row in produced["artifacts"]))
+    return str(release.status)

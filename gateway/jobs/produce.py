@@ -2,7 +2,7 @@
 
 Invariants:
     - Every execution of this step takes the release up anew, so an interrupted one is noticed and charged.
-    - Nothing that the child wrote outlives this step in plain form.
+    - Nothing that the child wrote outlives this step in plain form; nothing of it is kept once the release has ended.
     - The step's result is JSON and holds no row of any table.
 """
 
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.catalogue import Datasets, Policies
+from gateway.db import Work
 from gateway.errors import TicketgateError
 from gateway.evidence.leaks import FINGERPRINT, fingerprint_key, keep_fingerprint
 from gateway.jobs.child import run_production
@@ -21,7 +22,7 @@ from gateway.jobs.order import Failure, Order, Outcome
 from gateway.jobs.scratch import scratch_folder
 from gateway.releases import House, Release, Releases
 from gateway.releases.artifacts import make_sealer
-from gateway.releases.produce import Taken, fail, note_evaluating, note_reading, take_up
+from gateway.releases.produce import Taken, fail, hold, note_evaluating, note_reading, take_up
 from gateway.releases.registration import split_key
 from gateway.telemetry import logger, utc_now
 from policies.canonical import canonical_json
@@ -126,10 +127,13 @@ def _sealed(house: House, taken: Taken, outcome: Outcome, scratch: Path) -> dict
     if limit is not None and data.size > int(limit):
         too_large = f"the data file has {data.size} bytes; the policy allows {limit}"
         raise TicketgateError(too_large, code="artifact-too-large")
-    with house.database.begin() as work:
-        keep_fingerprint(work, release_id=release.id, fence=taken.fence, raw=(scratch / FINGERPRINT).read_bytes())
-        work.commit()
-    sealer = make_sealer(house, release_id=release.id, fence=taken.fence, now=utc_now())
+    fingerprint = (scratch / FINGERPRINT).read_bytes()
+
+    def within(work: Work) -> None:
+        hold(work, taken)
+        keep_fingerprint(work, release_id=release.id, fence=taken.fence, raw=fingerprint)
+
+    sealer = make_sealer(house, release_id=release.id, fence=taken.fence, now=utc_now(), within=within)
     rows = [
         sealer.put_file(
             scratch / file.name, media_type=file.media_type, sha256=file.sha256, size=file.size, audience=file.audience

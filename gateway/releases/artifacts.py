@@ -10,7 +10,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -27,13 +27,16 @@ from gateway.releases.bundle import sha256_hex
 from gateway.releases.data_keys import artifact_subject, bound_to, destroy_keys, open_key, proof_subject, secret_of
 from gateway.releases.house import House
 from gateway.releases.states import Status
-from gateway.storage import ArtifactExists, DecryptingReader, artifact_name, encrypt, open_artifact
+from gateway.storage import ArtifactExists, DecryptingReader, StoreUnavailable, artifact_name, encrypt, open_artifact
+from gateway.telemetry import logger
 
-__all__ = ["Artifact", "Artifacts", "Sealer", "destroy_keys", "make_sealer", "seal_proof", "secret_of"]
+__all__ = [
+    "DESTROYED", "Artifact", "Artifacts", "Sealer", "destroy_keys", "make_sealer", "remove_sealed", "seal_proof", "secret_of",
+]  # fmt: skip
 
 BLOCK = 1 << 20
 PROOFS = "proofs/"
-DESTROYED = (Status.WITHDRAWN, Status.CANCELLED)
+DESTROYED = (Status.WITHDRAWN, Status.CANCELLED, Status.BLOCKED, Status.FAILED)
 """Statuses in which the keys of artifacts are destroyed."""
 
 
@@ -182,10 +185,35 @@ class Sealer:
         }  # fmt: skip
 
 
-def make_sealer(house: House, *, release_id: str, fence: int, now: datetime) -> Sealer:
-    """The sealer of a release and fence; makes and stores its wrapped data key the first time."""
-    key = secret_of(house, artifact_subject(release_id, fence), bound_to=release_id, purpose="artifacts", now=now)
+def make_sealer(
+    house: House, *, release_id: str, fence: int, now: datetime, within: Callable[[Work], object] | None = None
+) -> Sealer:
+    """The sealer of a release and fence; makes and stores its wrapped data key the first time.
+
+    Args:
+        house: The house.
+        release_id: Whose files are to be sealed.
+        fence: Of the attempt that seals them.
+        now: The present moment.
+        within: As `secret_of` takes it: a worker looks here whether the release is still its own.
+
+    Raises:
+        NotFound: the key was destroyed.
+    """
+    subject = artifact_subject(release_id, fence)
+    key = secret_of(house, subject, bound_to=release_id, purpose="artifacts", now=now, within=within)
     return Sealer(house=house, release_id=release_id, fence=fence, key=key)
+
+
+def remove_sealed(house: House, locations: Iterable[str]) -> bool:
+    """Remove sealed bytes that nobody can open any more; False when the store leaves some of them to the worker's sweep."""
+    try:
+        for location in locations:
+            house.store.delete(location)
+    except StoreUnavailable as error:
+        logger("releases").warning("sealed bytes that nobody can open wait for the sweep", detail=error.detail)
+        return False
+    return True
 
 
 def seal_proof(

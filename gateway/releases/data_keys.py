@@ -11,7 +11,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 
 from sqlalchemy import func, select, update
@@ -46,7 +46,9 @@ def bound_to(subject: str) -> str:
     return subject.partition("#")[0]
 
 
-def secret_of(house: House, subject: str, *, bound_to: str, purpose: str, now: datetime) -> bytes:
+def secret_of(
+    house: House, subject: str, *, bound_to: str, purpose: str, now: datetime, within: Callable[[Work], object] | None = None
+) -> bytes:
     """A secret of 32 bytes that is stored wrapped: made the first time, the same ever after.
 
     Args:
@@ -55,11 +57,14 @@ def secret_of(house: House, subject: str, *, bound_to: str, purpose: str, now: d
         bound_to: What it is wrapped for (associated data).
         purpose: For people who look at the table.
         now: The present moment.
+        within: What is looked at, or written, in the transaction that makes the secret; raising there, it makes none.
 
     Raises:
         NotFound: it was destroyed.
     """
     with house.database.begin() as work:
+        if within is not None:
+            within(work)
         row = work.execute(select(table).where(table.c.subject == subject)).first()
         if row is None:
             wrapped = house.wrapper.wrap(new_data_key(), release_id=bound_to)
@@ -70,7 +75,7 @@ def secret_of(house: House, subject: str, *, bound_to: str, purpose: str, now: d
             work.execute(fresh.on_conflict_do_nothing(index_elements=["subject"]))
             # Another process may have been first: what is stored counts.
             row = work.execute(select(table).where(table.c.subject == subject)).one()
-            work.commit()
+        work.commit()
     if row.wrapped is None:
         raise NotFound("this key was destroyed")
     return house.wrapper.unwrap(bytes(row.wrapped), release_id=bound_to)

@@ -7,6 +7,8 @@ Invariants:
     - The reserve is settled exactly once: by what was spent, in full when that is unknown, or given back when nothing was read.
     - An interrupted fit is charged in full; repeating it reserves anew, or the release fails.
     - Only the worker with the newest fence concludes, so a revived one cannot publish; nothing is released twice.
+    - No key outlives its attempt: those of a blocked or failed release, and of an attempt that another one replaced, are
+      destroyed in the transaction that says so, and a worker makes one only where the release is found to be its own.
 """
 
 from __future__ import annotations
@@ -21,15 +23,18 @@ from gateway.budget import Ledgers
 from gateway.catalogue import Datasets
 from gateway.db import Work
 from gateway.errors import BudgetExhausted, Conflict
+from gateway.releases.data_keys import destroy_keys
+from gateway.releases.documents import limits_of
 from gateway.releases.house import House
 from gateway.releases.repository import Release, Releases
-from gateway.releases.request import enforceable, limits_of
 from gateway.releases.states import Status
 from policies.decide import ReviewDuty
 from policies.gate import Verdict
 from policies.types import PrivacySpent
 
-__all__ = ["Concluded", "Conclusion", "Taken", "conclude", "fail", "note_evaluating", "note_reading", "subjects_of", "take_up"]
+__all__ = [
+    "Concluded", "Conclusion", "Taken", "conclude", "fail", "hold", "note_evaluating", "note_reading", "subjects_of", "take_up",
+]  # fmt: skip
 
 MAX_FITS = 2
 UNREAD = ("", "waiting")
@@ -99,6 +104,7 @@ def take_up(house: House, release_id: str, *, now: datetime) -> Taken | None:
         if release.status not in LIVE:
             return None
         fence = releases.take_up(release, at=now)
+        _destroy_keys(work, release, now=now)
         reserve = _reserve_for(work, release, now=now)
         if reserve is None:
             why = {"code": "interrupted", "message": "the production was interrupted and the budget affords no second fit"}
@@ -131,16 +137,35 @@ def _reserve_for(work: Work, release: Release, *, now: datetime) -> str | None:
         Log(work).append("budget.settled", at=now, **subjects_of(release), data=data)
     if len(charges) >= MAX_FITS:
         return None
-    card = Datasets(work).get(release.dataset, version=release.dataset_version).card
+    card = Datasets(work).get(release.dataset).card  # the newest: what it states about limit and ledger binds this fit too
     try:
         entry = ledgers.reserve(
-            card, limits=limits_of(enforceable(work), release.dataset), loss=last.reserve.loss,
+            card, limits=limits_of(work, card), loss=last.reserve.loss,
             release_id=release.id, principal=release.principal, now=now,
         )  # fmt: skip
     except BudgetExhausted:
         return None
     Log(work).append("budget.reserved", at=now, **subjects_of(release), data={"entry": entry, "why": "second fit"})
     return entry
+
+
+def hold(work: Work, taken: Taken) -> Release:
+    """The release, held against other writers, if this worker may still write about it.
+
+    Raises:
+        Conflict: another worker took it over, or it has ended.
+    """
+    release = Releases(work).for_update(taken.release.id)
+    if release.fence != taken.fence or release.status not in (Status.GENERATING, Status.EVALUATING):
+        raise Conflict(f"release {release.id} was taken over or ended meanwhile", code="fenced")
+    return release
+
+
+def _destroy_keys(work: Work, release: Release, *, now: datetime) -> None:
+    """Nothing that was sealed for this release so far can be opened again."""
+    keys = destroy_keys(work, release.id, now=now)
+    if keys:
+        Log(work).append("artifact.destroyed", at=now, **subjects_of(release), data={"keys": keys})
 
 
 def note_reading(house: House, taken: Taken, *, now: datetime) -> None:
@@ -188,6 +213,8 @@ def conclude(house: House, taken: Taken, conclusion: Conclusion, *, now: datetim
             _publish(work, release.id, conclusion.artifacts)
         move = releases.move(release, target, at=now, fence=taken.fence, **values)
         event = _append_move(log, move.event, release, conclusion, target, at=now)
+        if target is Status.BLOCKED:
+            _destroy_keys(work, release, now=now)
         work.commit()
     return Concluded(status=target, event_id=event)
 
@@ -264,3 +291,4 @@ def fail(house: House, taken: Taken, *, code: str, message: str, data_was_read: 
 def _fail_in(work: Work, release: Release, why: Mapping[str, str], *, now: datetime) -> None:
     move = Releases(work).move(release, Status.FAILED, at=now, failure=dict(why), closed_at=now, close_reason="failed")
     Log(work).append(move.event, at=now, **subjects_of(release), data=dict(why))
+    _destroy_keys(work, release, now=now)

@@ -23,13 +23,11 @@ from gateway.catalogue import Policies
 from gateway.db import Work
 from gateway.db.tables.releases import review_vote
 from gateway.errors import Conflict, NotAuthorised
-from gateway.releases.artifacts import Artifacts, destroy_keys
+from gateway.releases.artifacts import Artifacts, destroy_keys, remove_sealed
 from gateway.releases.house import House
 from gateway.releases.produce import subjects_of
 from gateway.releases.repository import Release, Releases
 from gateway.releases.states import Status
-from gateway.storage import StoreUnavailable
-from gateway.telemetry import logger
 
 __all__ = ["Vote", "pending", "vote", "votes_of"]
 
@@ -104,17 +102,8 @@ def vote(house: House, release_id: str, *, reviewer: str, approve: bool, comment
         status = _decide(work, releases, release, votes, approvers, now=now)
         rejected = [found.location for found in Artifacts(work).of(release_id)] if status is Status.BLOCKED else []
         work.commit()
-    _remove(house, rejected)
+    remove_sealed(house, rejected)
     return {"id": release_id, "status": status, "voted": len(votes), "approvers": approvers}
-
-
-def _remove(house: House, names: Sequence[str]) -> None:
-    """Remove sealed bytes that nobody can open any more; what the store does not take now, the worker's sweep removes."""
-    try:
-        for name in names:
-            house.store.delete(name)
-    except StoreUnavailable as error:
-        logger("releases").warning("sealed bytes of a rejected release wait for the sweep", detail=error.detail)
 
 
 def _write_vote(

@@ -9,12 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from gateway.budget import Ledgers
+from gateway.db.tables.evidence import release_fingerprint
+from gateway.db.tables.storage import data_key
+from gateway.jobs import conclude as concluding
 from gateway.jobs import produce as producing
 from gateway.jobs.conclude import conclude_production
-from gateway.releases import Status
+from gateway.releases import Status, cancel
 from gateway.releases.artifacts import Artifacts
+from gateway.storage import StoreUnavailable
+from gateway.telemetry import utc_now
 from tests.integration.stand_in import NOT_DP, POINTS, run_stand_in
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,3 +64,93 @@ def test_a_conclusion_that_is_killed_anywhere_is_concluded_by_the_next(town: Tow
     with town.house.database.read() as work:
         found = Artifacts(work)
         assert found.read(town.house, found.get(release.id, "model-card.md")).startswith(b"#")
+
+
+class Killed(BaseException):
+    """Nothing after it happens, as after SIGKILL."""
+
+
+def die(*_: object, **__: object) -> None:
+    raise Killed
+
+
+def is_open(town: Town, release_id: str) -> list[bool]:
+    """Of each key that was made for the artifacts of a release, whether it still opens them."""
+    with town.house.database.read() as work:
+        keys = work.execute(select(data_key.c.wrapped).where(data_key.c.subject.startswith(f"{release_id}#")))
+        return [key is not None for key in keys.scalars()]
+
+
+def sealed_bytes(town: Town, release_id: str) -> list[str]:
+    return [found.name for found in town.house.store.names("releases/") if release_id in found.name]
+
+
+def test_a_blocked_release_has_no_key_whenever_its_worker_was_killed(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    town.policy(version=2, line="0.01")
+    made = produced(town)
+    release_id = made["release_id"]
+    assert is_open(town, release_id) == [True]
+    with monkeypatch.context() as patched:
+        patched.setattr(concluding, "remove_sealed", die)
+        with pytest.raises(Killed):
+            conclude_production(town.house, made)
+    assert (town.release(release_id).status, is_open(town, release_id)) == (Status.BLOCKED, [False])
+    assert [dict(event.data) for event in town.events("artifact.destroyed")] == [{"keys": 1}]
+    assert conclude_production(town.house, made) == Status.BLOCKED
+    assert [name for name in sealed_bytes(town, release_id) if not name.endswith("model-card.md")] == []
+
+
+def test_what_is_cancelled_as_the_child_ends_is_sealed_under_no_key(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cancelled_at_the_end(order: Any, **arguments: Any) -> Any:
+        outcome = run_stand_in(order, **arguments)
+        cancel(town.house, order.release_id, principal="ana", now=utc_now())
+        return outcome
+
+    monkeypatch.setattr(producing, "run_production", cancelled_at_the_end)
+    release_id = asked(town)
+    assert producing.produce(town.house, release_id) is None
+    assert (town.release(release_id).status, settlements(town, release_id)) == (Status.CANCELLED, [True])
+    assert (is_open(town, release_id), sealed_bytes(town, release_id)) == ([], [])
+    with town.house.database.read() as work:
+        assert work.execute(select(release_fingerprint.c.release_id)).all() == []
+
+
+def test_what_is_cancelled_before_it_is_concluded_gets_no_key_again(town: Town) -> None:
+    made = produced(town)
+    cancel(town.house, made["release_id"], principal="ana", now=utc_now())
+    assert conclude_production(town.house, made) == Status.CANCELLED
+    assert (is_open(town, made["release_id"]), sealed_bytes(town, made["release_id"])) == ([False], [])
+
+
+@pytest.mark.parametrize("when", ["make_sealer", "_conclusion"])
+def test_what_is_cancelled_while_it_is_concluded_stays_cancelled(town: Town, monkeypatch: pytest.MonkeyPatch, when: str) -> None:
+    made = produced(town)
+    act = getattr(concluding, when)
+
+    def cancelled_first(*arguments: Any, **named: Any) -> Any:
+        cancel(town.house, made["release_id"], principal="ana", now=utc_now())
+        return act(*arguments, **named)
+
+    monkeypatch.setattr(concluding, when, cancelled_first)
+    assert conclude_production(town.house, made) == Status.CANCELLED
+    assert is_open(town, made["release_id"]) == [False]
+
+
+def test_a_failed_release_has_no_key(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*_: object, **__: object) -> Any:
+        raise StoreUnavailable("planted")
+
+    monkeypatch.setattr("gateway.releases.artifacts.Sealer.put_file", stopped)
+    release_id = asked(town)
+    assert producing.produce(town.house, release_id) is None
+    assert (town.release(release_id).status, is_open(town, release_id)) == (Status.FAILED, [False])
+
+
+def test_an_attempt_that_another_replaced_has_no_key(town: Town) -> None:
+    first = produced(town)
+    second = producing.produce(town.house, first["release_id"])
+    assert second is not None
+    assert sorted(is_open(town, first["release_id"])) == [False, True]
+    assert conclude_production(town.house, first) == Status.EVALUATING
+    assert all("/00000002-" in name for name in sealed_bytes(town, first["release_id"]))
+    assert conclude_production(town.house, second) == Status.RELEASED
