@@ -24,10 +24,11 @@ from generator.arrow import compute as pc
 from generator.base import GeneratorError
 from generator.calendar import DAY, TimeField, micros_of
 from generator.encoding import Codes, Field, NumberField, Variable
+from generator.relations import copies
 from policies.card import DatasetCard
 
 __all__ = [
-    "CombinationField", "Interval", "Order", "as_floats", "bin_interval", "copies", "from_floats", "order_mask", "orders_of",
+    "CombinationField", "Interval", "Order", "as_floats", "bin_interval", "from_floats", "order_mask", "orders_of",
     "repaired", "step_of_field",
 ]  # fmt: skip
 
@@ -80,32 +81,24 @@ class Order:
 
 
 def orders_of(card: DatasetCard, fields: Sequence[Field]) -> tuple[Order, ...]:
-    """All order relations as ≤ with a least gap, implied ones included.
-
-    Raises:
-        GeneratorError: a relation is between columns that have no order, or squeezes a column that a unit's rows share.
-    """
+    """All order relations as ≤ with a least gap, implied ones included; a copied column is named by the one it is copied from."""
     by_name = {name: field for field in fields for name in field.columns}
+    same = copies(card)
     gaps: dict[tuple[str, str], float] = {}
     for constraint in card.spec.constraints:
         if constraint.relation in {"combinations", "=="}:
             continue
-        a, b = constraint.columns
-        if not all(isinstance(by_name.get(name), NumberField | TimeField) for name in (a, b)):
-            raise GeneratorError(f"the relation between '{a}' and '{b}' needs two numbers or two times")
-        if isinstance(by_name[a], TimeField) != isinstance(by_name[b], TimeField):
-            raise GeneratorError(f"'{a}' and '{b}' cannot be compared: one is a time, the other a number")
+        a, b = (same.get(name, name) for name in constraint.columns)
+        if a == b:
+            continue
         strict = _unit(by_name[a], by_name[b]) if constraint.relation in {"<", ">"} else 0.0
-        gaps[(a, b) if constraint.relation.startswith("<") else (b, a)] = strict
+        pair = (a, b) if constraint.relation.startswith("<") else (b, a)
+        gaps[pair] = max(strict, gaps.get(pair, 0.0))
     for middle in by_name:
         for a, x in list(gaps):
             for y, b in list(gaps):
                 if x == middle == y and a != b:
                     gaps[a, b] = max(gaps.get((a, b), 0.0), gaps[a, x] + gaps[y, b])
-    named = set(card.per_unit)
-    squeezed = {a for a, b in gaps if a in named and b not in named} & {b for a, b in gaps if b in named and a not in named}
-    if squeezed:
-        raise GeneratorError(f"'{min(squeezed)}' is per_unit, but must lie between two columns that vary within a unit")
     return tuple(Order(a, b, gap) for (a, b), gap in gaps.items())
 
 
@@ -224,11 +217,6 @@ def step_of_field(field: Field) -> float:
     if isinstance(field, TimeField):
         return SECOND if field.has_hours else float(DAY)
     return field.grid.step if isinstance(field, NumberField) else 0.0
-
-
-def copies(card: DatasetCard) -> dict[str, str]:
-    """Columns that equal another one: they are not modelled but copied."""
-    return {c.columns[1]: c.columns[0] for c in card.spec.constraints if c.relation == "=="}
 
 
 def _sorted(names: list[str], orders: Sequence[Order]) -> list[str]:

@@ -24,12 +24,13 @@ from generator.arrow import Array
 from generator.base import GeneratorError
 from generator.calendar import TimeField
 from generator.constancy import likeness, shared
-from generator.constraints import Interval, Order, as_floats, bin_interval, copies, repaired, step_of_field
+from generator.constraints import Interval, Order, as_floats, bin_interval, repaired, step_of_field
 from generator.encoding import Field, NumberField, Variable, arrow_type
 from generator.fields import texts
 from generator.keys import fake_texts, row_keys
 from generator.marginal.bins import Bins
 from generator.marginal.cells import draw_cells, draw_days
+from generator.relations import copies
 from generator.slots import Candidates, Pace, hour_place, seats, slots_of
 from generator.units import UnitModel
 from policies.card import DatasetCard

@@ -22,6 +22,7 @@ from generator.arrow import Array
 from generator.arrow import compute as pc
 from generator.base import BadTable, Train
 from generator.encoding import Codes, Field, conform
+from generator.relations import modelled, refuse_impossible
 from generator.tally import Tally
 from policies.card import DatasetCard
 
@@ -44,9 +45,13 @@ class Rows:
         units: Whose row it is, by row that counts; None where a row is a unit.
         unit_rows: How many rows each unit with a key has in the table, before it is bounded.
         first_keyless: The first number in `units` of a row that has no key and stands for itself.
+
+    Raises:
+        GeneratorError: no model of this card could keep what it says; nothing was read or spent by then.
     """
 
     def __init__(self, train: Train, *, card: DatasetCard) -> None:
+        refuse_impossible(card)
         self._train = train
         self.units: Integers | None = None
         self.unit_rows = np.zeros(0, np.int64)
@@ -90,7 +95,7 @@ class Source:
         self._columns = {name: card.columns[name] for field in fields for name in field.columns}
         self._held: list[list[Codes]] | None = None
         self._is_streamed = False
-        self._targets = card.spec.targets
+        self._targets = modelled(card, card.spec.targets)
         self.tally: Tally | None = None
 
     def chunks(self) -> Iterator[list[Codes]]:

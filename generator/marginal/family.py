@@ -33,6 +33,7 @@ from generator.marginal.model import Model
 from generator.marginal.oneway import measure_levels
 from generator.marginal.saving import load
 from generator.marginal.structure import Learner, Plan
+from generator.relations import modelled
 from generator.rhythm import Rhythm, learn_rhythm
 from generator.slots import Pace, cut_values, slots_of
 from generator.source import Rows, Source
@@ -143,7 +144,7 @@ class Marginal:
         )
         lens.use_bins([b.of_cell for b in bins], [b.size for b in bins])
         known = [one.in_bins(b.of_cell, b.size) for one, b in zip(found, bins, strict=True)]
-        goal = next((i for i, v in enumerate(variables) if v.name in card.spec.targets), None)
+        goal = next((i for i, v in enumerate(variables) if v.name in modelled(card, card.spec.targets)), None)
         volume = _volume(card, fields, bins, goal, rows=rows)
         pace = None if volume is None else _pace(lens, fields, bins, volume, rows=rows, rho=self._share(rest, "pace_share"))
         choice = self._share(rest, "choice_share")
