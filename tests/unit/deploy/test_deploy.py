@@ -17,7 +17,8 @@ from policies.loader import parse
 ROOT = Path(__file__).resolve().parents[3]
 DEPLOY = ROOT / "deploy"
 SERVICES = parse(DEPLOY / "compose.yaml").data["services"]
-MANIFESTS = sorted((DEPLOY / "k8s").glob("*.yaml"))
+JIRA = parse(DEPLOY / "compose.jira.yaml").data["services"]
+MANIFESTS = sorted((DEPLOY / "k8s").rglob("*.yaml"))
 FILE_SETTINGS = {f"TICKETGATE_{name.upper()}" for name in Settings.model_fields}
 PROCESS_SETTINGS = {"TICKETGATE_BIND", "TICKETGATE_WEB_PROCESSES", "TICKETGATE_WEB_THREADS", "TICKETGATE_SOURCE_FOLDER"}
 
@@ -43,7 +44,14 @@ def test_every_manifest_is_one_named_object(path: Path) -> None:
 
 
 def test_every_setting_that_is_named_exists() -> None:
-    files = [DEPLOY / "compose.yaml", DEPLOY / "Dockerfile", DEPLOY / "README.md", DEPLOY / "gunicorn.conf.py", *MANIFESTS]
+    files = [
+        DEPLOY / "compose.yaml",
+        DEPLOY / "compose.jira.yaml",
+        DEPLOY / "Dockerfile",
+        DEPLOY / "README.md",
+        DEPLOY / "gunicorn.conf.py",
+        *MANIFESTS,
+    ]
     named = {word for path in files for word in re.findall(r"TICKETGATE_[A-Z0-9_]+", path.read_text("utf-8"))}
     assert named - FILE_SETTINGS - PROCESS_SETTINGS == set()
 
@@ -62,6 +70,40 @@ def test_only_nginx_is_reachable_from_outside_and_the_worker_from_nowhere() -> N
     assert {name for name, service in SERVICES.items() if "ports" in service} == {"nginx"}
     assert SERVICES["worker"]["networks"] == ["back"]
     assert manifest("worker-network")["spec"]["ingress"] == []
+
+
+def test_only_web_and_worker_have_a_way_out_and_only_where_tickets_are_in_jira() -> None:
+    assert all(not {"tickets", "default"} & set(service["networks"]) for service in SERVICES.values())
+    assert set(JIRA) == {"web", "worker"}
+    for role, service in JIRA.items():
+        assert service["networks"] == ["tickets"]
+        assert service["secrets"] == ["jira_token"]
+        needed = {"TICKETGATE_TICKETS", "TICKETGATE_JIRA_URL", "TICKETGATE_JIRA_EMAIL", "TICKETGATE_JIRA_TOKEN_FILE"}
+        assert set(service["environment"]) == needed == set(manifest("jira/config")["data"]), role
+    policy = manifest("jira/network")["spec"]
+    (chosen,) = policy["podSelector"]["matchExpressions"]
+    assert chosen["values"] == ["web", "worker"]
+    assert policy["policyTypes"] == ["Egress"]
+
+
+def test_the_cluster_is_set_up_by_the_same_image_and_secrets_as_the_worker() -> None:
+    job, worker = manifest("setup/init")["spec"]["template"], manifest("worker")["spec"]["template"]
+    assert job["metadata"]["labels"] == worker["metadata"]["labels"], "the worker's network policy is for it, too"
+    for field in ("image", "envFrom", "securityContext", "volumeMounts"):
+        assert job["spec"]["containers"][0][field] == worker["spec"]["containers"][0][field]
+    assert job["spec"]["initContainers"] == worker["spec"]["initContainers"]
+    assert "ticketgate init" in job["spec"]["containers"][0]["command"][-1]
+
+
+def test_an_alert_speaks_when_nobody_delivers_numbers() -> None:
+    rules = {rule["alert"]: rule for rule in parse(DEPLOY / "alerts.yaml").data["groups"][0]["rules"]}
+    assert "absent(ticketgate_database_up)" in rules["TicketgateSilent"]["expr"]
+    callers = {
+        peer["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"]
+        for rule in manifest("web-network")["spec"]["ingress"]
+        for peer in rule["from"]
+    }
+    assert callers == {"ingress-nginx", "monitoring"}
 
 
 @pytest.mark.parametrize("role", ["web", "downloads", "worker"])
