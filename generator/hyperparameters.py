@@ -9,14 +9,19 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from generator.errors import BadHyperparameters
 from generator.sgd.parameters import ArParameters, GanParameters, PateParameters, VaeParameters
 
 __all__ = ["AimParameters", "CartParameters", "MarginalParameters", "PackagedParameters", "checked", "model_of"]
+
+
+FIRST = ("domain_share", "unit_share", "time_share")
+THEN = ("one_way_share", "more_one_way_share", "pace_share", "choice_share")
+MOST_SHARE = 0.99
 
 
 class MarginalParameters(BaseModel):
@@ -25,16 +30,23 @@ class MarginalParameters(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     bins: int | None = Field(default=None, ge=2, le=256, description="Most bins of a variable; None: as noise allows.")
-    one_way_share: float = Field(default=0.12, gt=0, lt=1, description="Share of what is left then for one-way counts.")
-    more_one_way_share: float = Field(default=0.28, gt=0, lt=1, description="Further share of it where noise is high.")
+    one_way_share: float = Field(default=0.12, ge=0.001, lt=1, description="Share of what is left then for one-way counts.")
+    more_one_way_share: float = Field(default=0.28, ge=0.001, lt=1, description="Further share of it where noise is high.")
     least_sigma: float = Field(default=2.0, ge=0, le=100, description="Least size of a bin, in noise standard deviations.")
-    domain_share: float = Field(default=0.1, gt=0, lt=1, description="Share of the budget for domains the card leaves open.")
-    unit_share: float = Field(default=0.1, gt=0, lt=1, description="Share of the budget for rows per unit, first days and gaps.")
-    time_share: float = Field(
-        default=0.4, gt=0, lt=1, description="Share of the budget for the volume by day and hour where units own several rows."
+    domain_share: float = Field(default=0.1, ge=0.001, lt=1, description="Share of the budget for domains the card leaves open.")
+    unit_share: float = Field(
+        default=0.1, ge=0.001, lt=1, description="Share of the budget for rows per unit, first days and gaps."
     )
-    pace_share: float = Field(default=0.1, gt=0, lt=1, description="Share of it for how alike days are in a table of time slots.")
-    choice_share: float = Field(default=0.08, gt=0, lt=1, description="Share of what is left then for choosing groups.")
+    time_share: float = Field(
+        default=0.4,
+        ge=0.001,
+        lt=1,
+        description="Share of the budget for the volume by day and hour where units own several rows.",
+    )
+    pace_share: float = Field(
+        default=0.1, ge=0.001, lt=1, description="Share of it for how alike days are in a table of time slots."
+    )
+    choice_share: float = Field(default=0.08, ge=0.001, lt=1, description="Share of what is left then for choosing groups.")
     rounds: int | None = Field(default=None, ge=1, le=20, description="How often the model is asked what it gets worst.")
     picks: int | None = Field(default=None, ge=1, le=50, description="How many groups are measured after each question.")
     caution: float = Field(default=1.0, ge=0, le=10, description="How much of its noise error a measurement must be worth.")
@@ -43,6 +55,14 @@ class MarginalParameters(BaseModel):
     triples_from: float = Field(default=800.0, ge=0, description="Ratio from which triples with the target are candidates.")
     emphasis: int = Field(default=2, ge=1, le=20, description="How much more the error of a pair with the target counts.")
     clique_cells: int = Field(default=20_000, ge=100, le=10_000_000, description="Most cells of a clique of the model.")
+
+    @model_validator(mode="after")
+    def _leaves_something(self) -> Self:
+        """Shares of the same whole leave something for what comes after them, whichever of them a table needs."""
+        for names in (FIRST, THEN):
+            if sum(getattr(self, name) for name in names) > MOST_SHARE:
+                raise ValueError(f"{', '.join(names)} together leave less than {1 - MOST_SHARE:.0%} for what comes after them")
+        return self
 
 
 class AimParameters(MarginalParameters):
@@ -100,5 +120,6 @@ def checked(generator: str, values: Mapping[str, Any]) -> BaseModel:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        reason = "is not a hyper-parameter" if first["type"] == "extra_forbidden" else first["msg"]
-        raise BadHyperparameters(f"{generator}: '{where}' {reason}; it has {', '.join(model.model_fields)}") from error
+        reason = "is not a hyper-parameter" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
+        what = f"'{where}' {reason}" if where else reason
+        raise BadHyperparameters(f"{generator}: {what}; it has {', '.join(model.model_fields)}") from error
