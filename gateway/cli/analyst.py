@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -76,6 +77,11 @@ def login(*, server: str, out: Path, as_json: bool) -> None:
     emit(document, "\n".join([f"pinned in {out}; compare with your operator:", *lines]), as_json=as_json)
 
 
+def column_names(text: str) -> list[str]:
+    """Names separated by commas; a name with a comma in it stands in double quotes, as in a CSV file."""
+    return [name.strip() for name in next(csv.reader([text], skipinitialspace=True))]
+
+
 @click.command()
 @click.option("--ticket", required=True, help="The ticket that justifies the release.")
 @click.option("--dataset", required=True)
@@ -86,7 +92,7 @@ def login(*, server: str, out: Path, as_json: bool) -> None:
 @click.option("--delta", help="Default: that of the dataset.")
 @click.option("--format", "format_", type=click.Choice(["parquet", "csv"]), default="parquet", show_default=True)
 @click.option("--policy", help="Needed when several policies cover the dataset.")
-@click.option("--columns", help="Comma-separated; default: all.")
+@click.option("--columns", help='Comma-separated, quoted as in CSV where a name has a comma: id,"Income, yearly". Default: all.')
 @click.option("--seed", type=int, help="Drives the synthetic sampling, never the privacy noise.")
 @click.option("--param", "params", multiple=True, help="Hyper-parameter as NAME=VALUE (JSON value); may be given several times.")
 @click.option("--wait", "is_waiting", is_flag=True, help="Wait for the end; with --out, fetch the bundle.")
@@ -121,7 +127,7 @@ def request(  # noqa: PLR0913 - the options of the contract
     try:
         answer = client.request(
             ticket=ticket, dataset=dataset, rows=rows, purpose=purpose, generator=generator, epsilon=epsilon, delta=delta,
-            format=format_, policy=policy, columns=None if columns is None else [name.strip() for name in columns.split(",")],
+            format=format_, policy=policy, columns=None if columns is None else column_names(columns),
             seed=seed, hyperparameters=dict(_parameter(text) for text in params),
         )  # fmt: skip
     except RemoteProblem as problem:
