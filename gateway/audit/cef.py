@@ -8,7 +8,7 @@ Invariants:
 from __future__ import annotations
 
 from gateway.audit.event import Entry, format_time, milliseconds
-from gateway.audit.kinds import Severity, kind_named
+from gateway.audit.kinds import Severity, kind_shown
 
 __all__ = ["to_cef", "to_syslog"]
 
@@ -21,7 +21,7 @@ CUSTOM = ("release", "ticket", "dataset", "token")
 
 def to_cef(entry: Entry) -> str:
     """One entry as `CEF:0|Ticketgate|gateway|1|kind|meaning|severity|extension`."""
-    kind = kind_named(entry.kind)
+    kind = kind_shown(entry.kind)
     header = [
         "CEF:0",
         "Ticketgate",
@@ -51,7 +51,7 @@ def to_syslog(entry: Entry, *, host: str) -> str:
         entry: The entry.
         host: Name of the gateway; printable ASCII without spaces.
     """
-    priority = LOG_AUDIT * 8 + SYSLOG_LEVEL[kind_named(entry.kind).severity]
+    priority = LOG_AUDIT * 8 + SYSLOG_LEVEL[kind_shown(entry.kind).severity]
     return f"<{priority}>1 {format_time(entry.at)} {host} ticketgate - {entry.kind} - {to_cef(entry)}"
 
 

@@ -11,19 +11,24 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
 from typing import Any
 
 import rfc8785
 
-__all__ = ["SCHEMA", "SUBJECTS", "Entry", "Subjects", "event_id", "format_time", "next_event_id", "parse_time", "payload_of"]
+__all__ = [
+    "SCHEMA", "SUBJECTS", "UNREADABLE", "Entry", "Subjects", "event_id", "format_time", "moment_of", "next_event_id",
+    "parse_time", "payload_of",
+]  # fmt: skip
 
 SCHEMA = "ticketgate/audit-event/v1"
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 RANDOM_BITS = 80
 ID_LENGTH = 26
+UNREADABLE: Mapping[str, Any] = {"unreadable": "the payload of this row is no event; `audit verify` says more"}
+"""Data of an entry whose payload is no event: a row that was written past the gateway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +109,19 @@ def next_event_id(previous: str, at: datetime, entropy: int) -> str:
     return event_id(at, value + 1)
 
 
+def moment_of(identifier: object) -> datetime | None:
+    """When an event with this identifier happened, to the millisecond; None when it is no identifier of ours."""
+    if not isinstance(identifier, str) or len(identifier) != ID_LENGTH or not set(identifier) <= set(ALPHABET):
+        return None
+    value = 0
+    for character in identifier[:10]:
+        value = value << 5 | ALPHABET.index(character)
+    try:
+        return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=value)
+    except OverflowError:
+        return None
+
+
 def milliseconds(at: datetime) -> int:
     """Whole milliseconds since 1970."""
     since = at - datetime(1970, 1, 1, tzinfo=UTC)
@@ -169,15 +187,23 @@ def _scalar(value: Any) -> Any:
 
 
 def entry_of(row: Any) -> Entry:
-    """An entry from a row of `audit_event`."""
-    document = json.loads(row.payload)
+    """An entry from a row of `audit_event`; a payload that is no event gives `UNREADABLE` data."""
     return Entry(
         index=row.leaf_index,
         id=row.id,
         kind=row.kind,
         at=row.at,
         subjects=Subjects(**{name: getattr(row, name) for name in SUBJECTS}),
-        data=document["data"],
+        data=_data_of(row.payload),
         payload=row.payload,
         leaf_hash=bytes(row.leaf_hash),
     )
+
+
+def _data_of(payload: str) -> Mapping[str, Any]:
+    # Whoever may insert rows may put anything there: one such row must not end every listing and export.
+    try:
+        data = json.loads(payload)["data"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return UNREADABLE
+    return data if isinstance(data, dict) else UNREADABLE

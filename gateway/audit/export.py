@@ -2,19 +2,21 @@
 
 Invariants:
     - Only leaves are exported, in the order of the tree: a receiver that keeps its cursor misses nothing and sees nothing twice.
-    - A JSON line holds the event's canonical JSON verbatim, so that the receiver can recompute the leaf hash.
+    - A JSON line holds the event's canonical JSON verbatim, so that the receiver can recompute the leaf hash. A payload that is
+      no event (a row written past the gateway) stands there as a JSON string, so that it can forge no line.
     - No export undoes a pseudonym.
 """
 
 from __future__ import annotations
 
+import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Unpack
 
 from gateway.audit.cef import to_cef
-from gateway.audit.event import Entry
+from gateway.audit.event import UNREADABLE, Entry
 from gateway.audit.log import Log, Where
 from gateway.audit.ocsf import to_ocsf_line
 from gateway.db.work import Work
@@ -43,9 +45,11 @@ class Page:
 
 def to_json_line(entry: Entry) -> str:
     """One entry as a JSON object: schema, index, leaf_hash (hex), and the event verbatim."""
+    is_event = entry.data is not UNREADABLE and "\n" not in entry.payload and "\r" not in entry.payload
+    event = entry.payload if is_event else json.dumps(entry.payload)
     return (
         f'{{"schema":"{EXPORT_SCHEMA}","index":{"null" if entry.index is None else entry.index},'
-        f'"leaf_hash":"{entry.leaf_hash.hex()}","event":{entry.payload}}}'
+        f'"leaf_hash":"{entry.leaf_hash.hex()}","event":{event}}}'
     )
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["KINDS", "PERSONAL_FIELDS", "Activity", "Kind", "Severity", "kind_named"]
+__all__ = ["KINDS", "PERSONAL_FIELDS", "Activity", "Kind", "Severity", "kind_named", "kind_shown"]
 
 
 class Severity(StrEnum):
@@ -131,7 +131,8 @@ _CATALOGUE = (
     Kind("release.cancelled", "The requester took the request back.", _U),
     Kind("release.failed", "Something broke; nothing was let out.", _O, _MEDIUM),
     Kind("release.withdrawn", "A release was withdrawn: artifacts destroyed, tokens dead.", _D, _MEDIUM),
-    Kind("release.closed", "The last event of a release: expired, withdrawn or used up.", _U),
+    Kind("release.expired", "The time of a release was over.", _U),
+    Kind("release.closed", "No transfer of a release can begin any more: it expired, was withdrawn or used up.", _U),
     Kind("release.read", "Releases or requests were listed or read.", _R),
     Kind("review.read", "Reviews were listed or read.", _R),
     Kind("artifact.destroyed", "The key of artifacts was destroyed; they cannot be read any more.", _D, _LOW),
@@ -155,6 +156,12 @@ _CATALOGUE = (
     Kind("compliance.read", "A compliance report, model card or narrative was handed out.", _R),
     Kind("log.read", "Entries, checkpoints or proofs of the log were read.", _R),
     Kind("log.exported", "Entries of the log were exported.", _R, _LOW),
+    Kind(
+        "log.row-disputed",
+        "Rows became leaves that are not what their own payload says: they were written past the gateway.",
+        _O,
+        _HIGH,
+    ),
     Kind("log.verified", "The log was verified; the findings are recorded.", _R),
     Kind("webhook.received", "A webhook arrived and was accepted.", _O),
     Kind("webhook.refused", "A webhook arrived and was refused.", _O, _LOW),
@@ -174,3 +181,8 @@ def kind_named(name: str) -> Kind:
     if name not in KINDS:
         raise ValueError(f"there is no kind of event {name!r}; kinds are listed in gateway.audit.kinds")
     return KINDS[name]
+
+
+def kind_shown(name: str) -> Kind:
+    """The kind of an entry as an export shows it, also when it stands in no catalogue: a row written past the gateway."""
+    return KINDS.get(name) or Kind(name, "An event of a kind that the gateway does not write.", _O, _HIGH)

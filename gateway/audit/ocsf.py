@@ -13,7 +13,7 @@ import json
 from typing import Any
 
 from gateway.audit.event import Entry, milliseconds
-from gateway.audit.kinds import Activity, Severity, kind_named
+from gateway.audit.kinds import Activity, Severity, kind_shown
 
 __all__ = ["OCSF_VERSION", "to_ocsf", "to_ocsf_line"]
 
@@ -28,7 +28,7 @@ ENTITIES = ("token", "release", "dataset", "ticket")
 
 def to_ocsf(entry: Entry) -> dict[str, Any]:
     """One entry as an OCSF event."""
-    kind = kind_named(entry.kind)
+    kind = kind_shown(entry.kind)
     activity = ACTIVITY[kind.activity]
     event: dict[str, Any] = {
         "activity_id": activity,

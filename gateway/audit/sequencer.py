@@ -2,6 +2,8 @@
 
 Invariants:
     - Indices have no gaps and are given once; a leader lock keeps a second sequencer out.
+    - The leaf hash is computed from the payload. A row that is not what its payload says becomes a leaf all the same, because a
+      row that waited for ever would hold up nobody but us; it is said aloud, in an event of its own.
     - Rows are found by `leaf_index IS NULL`, never by an identifier watermark: transactions commit in any order.
     - Indices, tiles and the new head are one transaction; the signature follows after its commit.
     - Nothing is signed that is smaller than, or inconsistent with, the newest checkpoint outside the database (the anchor).
@@ -11,11 +13,15 @@ Invariants:
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import select, text
 
 from gateway.audit.anchor import Anchor
+from gateway.audit.event import moment_of
+from gateway.audit.log import Log
 from gateway.audit.note import Checkpoint, NoteSigner, NoteVerifier
+from gateway.audit.rows import check_row, raw_columns
 from gateway.audit.tree import Head, Tree, add_head, continues, has_note, newest_head, prove_consistency, set_indices, set_note
 from gateway.audit.witness import Witness
 from gateway.db.tables.audit import audit_event
@@ -28,6 +34,8 @@ __all__ = ["Sequencer"]
 LEADER_LOCK = 0x7467_6C6F_67  # "tglog"
 BATCH = 4096
 SLOW = timedelta(seconds=60)
+MAX_DISPUTED = 50
+_WAITING = raw_columns(audit_event).where(audit_event.c.leaf_index.is_(None)).order_by(audit_event.c.id)
 
 
 class Sequencer:
@@ -72,7 +80,7 @@ class Sequencer:
         """
         total = 0
         while self._has_pending(now):
-            count = self._sequence()
+            count = self._sequence(now)
             total += count
             if count < self._batch:
                 break
@@ -81,35 +89,41 @@ class Sequencer:
 
     def _has_pending(self, now: datetime) -> bool:
         # Looking first keeps an idle sequencer from taking the one write lock of SQLite.
-        waiting = select(audit_event.c.at).where(audit_event.c.leaf_index.is_(None)).order_by(audit_event.c.id).limit(1)
         with self._database.read() as work:
-            oldest = work.execute(waiting).scalar_one_or_none()
+            oldest = work.execute(_WAITING.limit(1)).first()
         if oldest is None:
             return False
-        if now - oldest > SLOW:
-            logger("audit").warning("events waited long for their leaf", seconds=(now - oldest).total_seconds())
+        began = moment_of(oldest.id)
+        if began is not None and now - began > SLOW:
+            logger("audit").warning("events waited long for their leaf", seconds=(now - began).total_seconds())
         return True
 
-    def _sequence(self) -> int:
+    def _sequence(self, now: datetime) -> int:
+        disputed: list[dict[str, Any]] = []
         with self._database.begin() as work:
             if not _leads(work):
                 return 0
             head = newest_head(work)
-            rows = work.execute(
-                select(audit_event.c.id, audit_event.c.leaf_hash)
-                .where(audit_event.c.leaf_index.is_(None))
-                .order_by(audit_event.c.id)
-                .limit(self._batch)
-            ).all()
+            rows = work.execute(_WAITING.limit(self._batch)).all()
             if rows:
+                checked = [check_row(row) for row in rows]
                 tree = Tree(work)
                 if tree.root(head.size) != head.root:
                     raise VerificationFailed(f"the tiles of the log do not give the root of its {head.size} leaves")
-                root = tree.grow(head.size, [bytes(row.leaf_hash) for row in rows])
+                _refuse_taken(work, head.size, head.size + len(rows))
+                root = tree.grow(head.size, [row.leaf for row in checked])
                 set_indices(work, head.size, [row.id for row in rows])
                 add_head(work, Head(size=head.size + len(rows), root=root, note=None))
+                disputed = [
+                    {"leaf": index, "columns": list(row.wrong)} for index, row in enumerate(checked, head.size) if row.wrong
+                ]
+                if disputed:
+                    data = {"count": len(disputed), "rows": disputed[:MAX_DISPUTED]}
+                    Log(work).append("log.row-disputed", at=now, data=data)
                 work.commit()
-            return len(rows)
+        for row in disputed[:MAX_DISPUTED]:
+            logger("audit").error("a row is not what its own payload says", leaf=row["leaf"], columns=row["columns"])
+        return len(rows)
 
     def _sign_newest(self) -> None:
         with self._anchor.exclusive():
@@ -143,6 +157,18 @@ class Sequencer:
         if self._witness is None:
             return note
         return self._witness.cosign(note, size=head.size, prove=lambda old: prove_consistency(work, old, head.size))
+
+
+def _refuse_taken(work: Work, begin: int, end: int) -> None:
+    """Refuse to go on when rows claim places that this sequencer is about to give.
+
+    Raises:
+        VerificationFailed: one does; the guards of the database let nobody but the owner of the tables write it.
+    """
+    taken = select(audit_event.c.leaf_index).where(audit_event.c.leaf_index >= begin, audit_event.c.leaf_index < end)
+    found = work.execute(taken.order_by(audit_event.c.leaf_index).limit(1)).scalar_one_or_none()
+    if found is not None:
+        raise VerificationFailed(f"a row claims leaf {found}, which was given to none: it was written past the gateway")
 
 
 def _leads(work: Work) -> bool:

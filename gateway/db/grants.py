@@ -2,7 +2,7 @@
 
 Invariants:
     - The role of the downloads process reads what a token depends on, appends events and downloads, and changes four columns;
-      it reads no sealed private key, decides nothing, and deletes nothing.
+      it reads no sealed private key, gives no event its place in the tree, decides nothing, and deletes nothing.
     - Granting again changes nothing. What is not listed here is revoked.
 """
 
@@ -19,7 +19,8 @@ from gateway.errors import InvalidRequest
 __all__ = ["DOWNLOADS", "grant_downloads"]
 
 NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}\Z")
-HIDDEN: Final = {"gateway_key": ("sealed",)}
+EXCEPT: Final[Mapping[tuple[str, str], str]] = {("gateway_key", "SELECT"): "sealed", ("audit_event", "INSERT"): "leaf_index"}
+"""Columns that a privilege leaves out, by table and privilege."""
 DOWNLOADS: Final[Mapping[str, tuple[str, ...]]] = {
     "artifact": ("SELECT",),
     "audit_event": ("SELECT", "INSERT"),
@@ -69,7 +70,8 @@ def grant_downloads(work: Work, role: str) -> list[str]:
 
 
 def _privilege(table: str, what: str) -> str:
-    if what != "SELECT" or table not in HIDDEN:
+    left_out = EXCEPT.get((table, what))
+    if left_out is None:
         return what
-    shown = [column.name for column in metadata.tables[table].columns if column.name not in HIDDEN[table]]
-    return f"SELECT ({', '.join(shown)})"
+    columns = ", ".join(f'"{column.name}"' for column in metadata.tables[table].columns if column.name != left_out)
+    return f"{what} ({columns})"

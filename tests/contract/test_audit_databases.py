@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import select, text
+from sqlalchemy import insert, select, text
 from sqlalchemy.exc import IntegrityError
+from structlog.testing import capture_logs
 
 from gateway.audit import FileAnchor, Log, NoteSigner, Sequencer, install_guards, tlog_proof, verify_log, verify_tlog_proof
+from gateway.audit.export import FORMATS, export_lines
+from gateway.audit.guards import drop_insert_guard
+from gateway.audit.merkle import leaf_hash
+from gateway.db import upgrade_schema
+from gateway.db.grants import grant_downloads
 from gateway.db.metadata import metadata
 from gateway.db.tables.audit import audit_event, checkpoint, pseudonym_key, tile
 from gateway.db.work import Database
+from gateway.errors import NotRecorded, VerificationFailed
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 POSTGRES = os.environ.get("TICKETGATE_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432")
@@ -129,6 +138,156 @@ def test_the_database_itself_refuses(database: Database, sequencer: Sequencer, s
         work.execute(text(statement))
     with database.read() as work:
         assert [work.execute(select(table)).all() for table in (audit_event, tile, checkpoint)] == before
+
+
+def row_of(database: Database, **changes: Any) -> dict[str, Any]:
+    """A row of an event as the gateway writes it, not yet inserted; with other columns."""
+    with database.begin() as work:
+        event = Log(work).append("release.requested", at=NOW, release="forged", data={"x": 1})
+        row = dict(work.execute(select(audit_event).where(audit_event.c.id == event)).mappings().one())
+    return row | changes
+
+
+def insert_row(database: Database, **changes: Any) -> None:
+    """Insert past the gateway."""
+    row = row_of(database, **changes)
+    with database.begin() as work:
+        work.execute(insert(audit_event).values(row))
+        work.commit()
+
+
+NEVER_WRITTEN: list[dict[str, Any]] = [
+    {"leaf_index": 0},
+    {"leaf_index": 2**62},
+    {"leaf_hash": b""},
+    {"leaf_hash": bytes(31)},
+    {"leaf_hash": bytes(64)},
+]
+ON_SQLITE: list[dict[str, Any]] = [
+    {"at": text("'2026-03-01T12:00:00.000000'")},
+    {"at": text("'2026-03-01 12:00:00.000000+05:00'")},
+    {"id": text("x'00'")},
+    {"payload": text("x'00'")},
+]
+ON_POSTGRES: list[dict[str, Any]] = [
+    {"at": datetime(1969, 12, 31, tzinfo=UTC)},
+    {"at": text("CAST('infinity' AS timestamptz)")},
+    {"at": text("CAST('20000-01-01' AS timestamptz)")},
+]
+
+
+def test_a_row_that_the_gateway_never_writes_is_refused(database: Database):
+    for changes in [*NEVER_WRITTEN, *(ON_SQLITE if database.is_sqlite else ON_POSTGRES)]:
+        with pytest.raises(IntegrityError, match="audit_event takes rows"):
+            insert_row(database, **changes)
+    with database.read() as work:
+        assert work.execute(select(audit_event)).all() == []
+
+
+FORGERIES: list[tuple[dict[str, Any], list[str]]] = [
+    ({"leaf_hash": bytes(32)}, ["leaf_hash"]),
+    ({"payload": "{}"}, ["leaf_hash", "payload"]),
+    ({"payload": '{"x":\n1}'}, ["leaf_hash", "payload"]),
+    ({"payload": "[" * 100_000}, ["leaf_hash", "payload"]),
+    ({"payload": ""}, ["leaf_hash", "payload"]),
+    ({"kind": "no.such-kind"}, ["kind"]),
+    ({"release": "another"}, ["release"]),
+    ({"id": "not an identifier of ours"}, ["id"]),
+]
+
+
+def test_forged_rows_hold_nothing_up_and_are_said(database: Database, sequencer: Sequencer, tmp_path: Path):
+    """Whoever may insert rows can forge them; the log goes on, says so, and can still be read and exported."""
+    append(database, 2)
+    for changes, _ in FORGERIES:
+        insert_row(database, **changes)
+    append(database, 2, start=2)
+    count = 4 + len(FORGERIES)
+    with capture_logs() as lines:
+        assert sequencer.run_once(NOW) == count
+    assert len([line for line in lines if line["event"] == "a row is not what its own payload says"]) == len(FORGERIES)
+    assert sequencer.run_once(NOW) == 1  # what was said is a leaf too
+    with database.read() as work:
+        places = dict(work.execute(select(audit_event.c.id, audit_event.c.leaf_index)).all())
+        (said,) = Log(work).search(kind="log.row-disputed")
+        pages = [Log(work).entries(limit=100), Log(work).search(limit=100)]
+        assert [len(page) for page in pages] == [count + 1, count + 1]
+    told = {row["leaf"]: row["columns"] for row in said.data["rows"]}
+    assert said.data["count"] == len(FORGERIES)
+    assert sorted(told.values()) == sorted(columns for _, columns in FORGERIES)
+    assert places["not an identifier of ours"] in told
+    found = verify_log(database, keys=[SIGNER.verifier], anchor=FileAnchor(tmp_path / "checkpoints.log"))
+    assert {(item.kind.value, item.index) for item in found.findings} == {("edited", index) for index in told}
+    for name in FORMATS:
+        lines_out = list(export_lines(pages[0], name))
+        assert [line.count("\n") for line in lines_out] == [1] * (count + 1)
+    assert [json.loads(line)["index"] for line in export_lines(pages[0], "jsonl")] == list(range(count + 1))
+
+
+def test_the_owner_can_set_a_derived_column_right(database: Database, sequencer: Sequencer, tmp_path: Path):
+    """The operator's way out of docs/how-to/verify-the-log.md: the payload stays, what is derived from it is set right."""
+    insert_row(database, leaf_hash=bytes(32))
+    sequencer.run_once(NOW)
+    anchor = FileAnchor(tmp_path / "checkpoints.log")
+    assert not verify_log(database, keys=[SIGNER.verifier], anchor=anchor).ok
+    with database.engine.begin() as connection:
+        if database.is_sqlite:
+            connection.connection.create_function("leaf_of", 1, lambda payload: leaf_hash(payload.encode()))
+            guard = "SELECT sql FROM sqlite_master WHERE name = 'audit_event_guard_update'"
+            statement = connection.exec_driver_sql(guard).scalar_one()
+            connection.exec_driver_sql("DROP TRIGGER audit_event_guard_update")
+            connection.exec_driver_sql("UPDATE audit_event SET leaf_hash = leaf_of(payload) WHERE leaf_index = 0")
+            connection.exec_driver_sql(statement)
+        else:
+            connection.exec_driver_sql("ALTER TABLE audit_event DISABLE TRIGGER audit_event_guard_update")
+            connection.exec_driver_sql(
+                r"UPDATE audit_event SET leaf_hash = sha256('\x00'::bytea || convert_to(payload, 'UTF8')) WHERE leaf_index = 0"
+            )
+            connection.exec_driver_sql("ALTER TABLE audit_event ENABLE TRIGGER audit_event_guard_update")
+    assert sequencer.run_once(NOW) == 1
+    assert verify_log(database, keys=[SIGNER.verifier], anchor=anchor).ok
+    with database.read() as work:
+        assert len(Log(work).search(kind="log.row-disputed")) == 1
+
+
+def test_a_place_that_nobody_gave_is_told(database: Database, sequencer: Sequencer):
+    append(database, 2)
+    sequencer.run_once(NOW)
+    with database.engine.begin() as connection:
+        drop_insert_guard(connection)
+    insert_row(database, leaf_index=2)
+    append(database, 1, start=3)
+    with pytest.raises(VerificationFailed, match="a row claims leaf 2, which was given to none"):
+        sequencer.run_once(NOW)
+
+
+@pytest.mark.services
+def test_a_role_that_may_only_insert_cannot_name_a_place(postgres: str, tmp_path: Path):
+    database = Database(postgres)
+    upgrade_schema(database)
+    role = f"downloads_{secrets.token_hex(6)}"
+    narrow = Database(postgres.replace("postgres@", f"{role}@"))
+    try:
+        with psycopg.connect(postgres, autocommit=True) as owner:
+            owner.execute(f'CREATE ROLE "{role}" LOGIN')  # type: ignore[arg-type]
+        with database.begin() as work:
+            grant_downloads(work, role)
+            work.commit()
+        append(narrow, 2)
+        with pytest.raises(NotRecorded, match="InsufficientPrivilege"):
+            insert_row(narrow, leaf_index=0)
+        row = row_of(narrow, leaf_hash=bytes(32))
+        with narrow.begin() as work:
+            work.execute(insert(audit_event).values({name: value for name, value in row.items() if name != "leaf_index"}))
+            work.commit()
+        running = Sequencer(database, signer=SIGNER, anchor=FileAnchor(tmp_path / "checkpoints.log"))
+        assert [running.run_once(NOW), running.run_once(NOW)] == [3, 1]
+    finally:
+        narrow.dispose()
+        database.dispose()
+        with psycopg.connect(postgres, autocommit=True) as owner:
+            owner.execute(f'DROP OWNED BY "{role}"')  # type: ignore[arg-type]
+            owner.execute(f'DROP ROLE "{role}"')  # type: ignore[arg-type]
 
 
 def test_the_guards_let_the_log_go_on(database: Database, sequencer: Sequencer):

@@ -19,6 +19,8 @@ FIRST = {
     "progress": 0.0, "request": '{"rows":1}', "request_digest": "0", "signed_request": "x.y.z", "decision_id": "d1",
     "decision": '{"permitted":false}', "fence": 0, "requested_at": "2026-01-02 03:04:05", "updated_at": "2026-01-02 03:04:05",
 }  # fmt: skip
+CARD = """INSERT INTO dataset (name, version, digest, card, source, registered_at, registered_by)
+    VALUES (:name, 1, '0', :card, '.', '2026-01-02 03:04:05', 'dana')"""
 LEDGER = "INSERT INTO budget_ledger (name, opened_at) VALUES ('cards', '2026-01-02 03:04:05')"
 
 
@@ -55,4 +57,54 @@ def test_the_triggers_of_the_first_edition_still_hold_after_the_upgrade(database
     for statement in ("DELETE FROM budget_ledger", "UPDATE budget_ledger SET name = 'planted'"):
         with pytest.raises(DBAPIError, match="append-only"), database.begin() as work:
             work.execute(text(statement))
+    database.dispose()
+
+
+def test_an_upgraded_log_refuses_rows_that_come_with_a_place(database: Database) -> None:
+    forged = text(
+        "INSERT INTO audit_event (id, kind, at, payload, leaf_hash, leaf_index) "
+        "VALUES (:id, 'release.read', :at, '{}', :hash, :place)"
+    )
+    row = {"id": "0" * 26, "at": "2026-03-01 12:00:00.000000", "hash": bytes(32), "place": 0}
+    of_the_first_edition(database)
+    upgrade_schema(database)
+    with pytest.raises(DBAPIError, match="audit_event takes rows"), database.begin() as work:
+        work.execute(forged, row)
+    command.downgrade(migration_config(database), "0004")
+    with database.begin() as work:
+        work.execute(forged, row)
+    database.dispose()
+
+
+def test_what_reviewers_let_out_before_the_upgrade_stays_open(database: Database) -> None:
+    of_the_first_edition(database)
+    events = {"01A": "release.in-review", "01B": "release.reviewed", "01C": "release.released"}
+    columns = "INSERT INTO audit_event (id, kind, at, release, payload, leaf_hash) VALUES (:id, :kind, :at, 'r1', '{}', :hash)"
+    with database.begin() as work:
+        for identifier, kind in events.items():
+            work.execute(text(columns), {"id": identifier, "kind": kind, "at": FIRST["requested_at"], "hash": b"\0" * 32})
+        work.execute(
+            text("UPDATE release SET status = 'released', released_event_id = '01A', released_at = '2026-01-02 03:04:06'")
+        )
+        work.commit()
+    upgrade_schema(database)
+    with database.read() as work:
+        release = Releases(work).get("r1")
+    assert (release.released_event_id, release.handover_event_id) == ("01A", "01C")
+    database.dispose()
+
+
+def test_registered_datasets_become_members_of_the_ledgers_that_their_cards_name(database: Database) -> None:
+    of_the_first_edition(database)
+    with database.begin() as work:
+        for name, group in (("cards", "null"), ("visits", '"patients"'), ("bills", '"patients"')):
+            work.execute(text(CARD), {"name": name, "card": f'{{"spec":{{"budget_group":{group}}}}}'})
+        work.commit()
+    upgrade_schema(database)
+    with database.read() as work:
+        pairs = work.execute(text("SELECT ledger, dataset FROM budget_member ORDER BY ledger, dataset")).all()
+        assert [tuple(pair) for pair in pairs] == [("cards", "cards"), ("patients", "bills"), ("patients", "visits")]
+        assert work.execute(text("SELECT count(*) FROM budget_ledger")).scalar_one() == 2
+    with pytest.raises(DBAPIError, match="append-only"), database.begin() as work:
+        work.execute(text("DELETE FROM budget_member"))
     database.dispose()

@@ -70,7 +70,7 @@ def test_events_become_leaves_in_order(world):
 
 
 def test_rows_that_another_sequencer_took_meanwhile(world):
-    assert world.sequencer._sequence() == 0
+    assert world.sequencer._sequence(NOW) == 0
 
 
 def test_a_batch_at_a_time(world):

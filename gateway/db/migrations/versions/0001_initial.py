@@ -6,7 +6,7 @@ Frozen: it says what the first edition made, whatever the tables of today look l
 import sqlalchemy as sa
 from alembic import op
 
-from gateway.audit.guards import install_guards as guard_log
+from gateway.audit.guards import guard_changes as guard_log
 from gateway.db.guards import keep_rows
 
 revision = "0001"
