@@ -27,26 +27,20 @@ from generator.arrow import compute as pc
 from generator.calendar import EPOCH
 from generator.encoding import conform
 from generator.errors import BadTable
-from generator.fields import Known, is_open, learnt
+from generator.fields import Known
 from generator.noise import discrete_gaussian
+from generator.relations import kept_delta, open_columns
 from generator.source import Rows
 from generator.zcdp import Account
 from policies.card import DatasetCard
 from policies.columns import Column
-from policies.types import PrivacyTarget
 
 __all__ = ["estimate_domains", "even_parts", "kept_delta", "open_columns"]
 
 Floats = NDArray[np.float64]
 ZOOMS = 2
 CUTS = 48
-FAILURE_PART = 10
 FIRST_DAY, LAST_DAY = -36_525.0, 54_787.0  # 1869-12-31 to 2120-01-01
-
-
-def open_columns(card: DatasetCard) -> dict[str, Column]:
-    """Learnt columns whose domain the card leaves open."""
-    return {name: card.columns[name] for name in learnt(card) if is_open(card.columns[name])}
 
 
 def estimate_domains(rows: Rows, *, card: DatasetCard, account: Account, rho: Fraction, delta: Decimal) -> Mapping[str, Known]:
@@ -78,11 +72,6 @@ def estimate_domains(rows: Rows, *, card: DatasetCard, account: Account, rho: Fr
             low, high = _bounds(rows, name, column, card, account, part)
             found[name] = (EPOCH + timedelta(days=math.floor(low)), EPOCH + timedelta(days=math.ceil(high) + 1, seconds=-1))
     return found
-
-
-def kept_delta(card: DatasetCard, target: PrivacyTarget) -> Decimal:
-    """The part of δ kept for finding the values of open categories: a tenth where there is one, else nothing."""
-    return target.delta / FAILURE_PART if any(c.type == "category" for c in open_columns(card).values()) else Decimal(0)
 
 
 def even_parts(whole: Decimal, count: int) -> tuple[Decimal, ...]:

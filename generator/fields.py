@@ -18,22 +18,15 @@ from generator.calendar import TimeField, day_of, groups_of
 from generator.constraints import CombinationField
 from generator.encoding import CELLS, BooleanField, CategoryField, Field, NumberField
 from generator.grids import make_grid, step_of
-from generator.relations import copies, learnt
+from generator.relations import copies, is_open, learnt
 from policies.card import Constraint, DatasetCard
 from policies.columns import Column
 
-__all__ = ["is_open", "learnt", "make_fields", "texts"]
+__all__ = ["make_fields", "texts"]
 
 DAYS = 4096
 """More days than these are cells of several days, unless parts group them."""
 Known = tuple[str, ...] | tuple[float, float] | tuple[datetime, datetime]
-
-
-def is_open(column: Column) -> bool:
-    """Whether the card leaves a column's domain open, so that an estimate must be paid for."""
-    if column.type == "category":
-        return column.values is None
-    return (column.is_numeric or column.is_temporal) and column.bounds is None
 
 
 def texts(card: DatasetCard) -> tuple[str, ...]:

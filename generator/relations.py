@@ -1,7 +1,7 @@
-"""What a card's relations say before any row is read: which column stands for which, and which relations cannot be kept.
+"""What a card says before any row is read: which column stands for which, which domain is open, what no model can keep.
 
-Responsible for columns that equal each other (`==`), one of which is modelled and copied to the others, and for refusing cards
-that no model can keep.
+Responsible for columns that equal each other (`==`), one of which is modelled and copied to the others, for the domains that
+must be paid for, and for refusing cards that no model can keep. Pure: the web process may import it.
 
 Invariants:
     - Only the card is read. What is refused here is refused before the first look at the data, when nothing is spent.
@@ -10,18 +10,40 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 
 from generator.errors import GeneratorError
 from policies.card import Constraint, DatasetCard
 from policies.columns import Column
+from policies.types import PrivacyTarget
 
-__all__ = ["copies", "learnt", "modelled", "refuse_impossible"]
+__all__ = ["copies", "is_open", "kept_delta", "learnt", "modelled", "open_columns", "refuse_impossible"]
+
+FAILURE_PART = 10
 
 
 def learnt(card: DatasetCard) -> tuple[str, ...]:
     """Columns that are modelled or copied: neither identifiers nor the privacy unit nor text."""
     unit = card.spec.privacy_unit
     return tuple(n for n, column in card.learnt.items() if column.type not in {"text", "id"} and n != unit)
+
+
+def is_open(column: Column) -> bool:
+    """Whether the card leaves a column's domain open, so that an estimate must be paid for."""
+    if column.type == "category":
+        return column.values is None
+    return (column.is_numeric or column.is_temporal) and column.bounds is None
+
+
+def open_columns(card: DatasetCard) -> dict[str, Column]:
+    """Modelled columns whose domain the card leaves open; of copies and of listed combinations nothing need be found out."""
+    known = {*copies(card), *(name for constraint in _of_kind(card, "combinations") for name in constraint.columns)}
+    return {name: card.columns[name] for name in learnt(card) if name not in known and is_open(card.columns[name])}
+
+
+def kept_delta(card: DatasetCard, target: PrivacyTarget) -> Decimal:
+    """The part of δ kept for finding the values of open categories: a tenth where there is one, else nothing."""
+    return target.delta / FAILURE_PART if any(c.type == "category" for c in open_columns(card).values()) else Decimal(0)
 
 
 def copies(card: DatasetCard) -> dict[str, str]:
@@ -50,7 +72,7 @@ def _reasons(card: DatasetCard, name: str) -> tuple[bool, ...]:
         not any(name in listed.columns for listed in _of_kind(card, "combinations")),
         column.type != "integer",
         column.missing,
-        _is_open(column),
+        is_open(column),
         name not in card.spec.targets,
     )
 
@@ -80,10 +102,6 @@ def _of_kind(card: DatasetCard, relation: str) -> list[Constraint]:
     return [constraint for constraint in card.spec.constraints if constraint.relation == relation]
 
 
-def _is_open(column: Column) -> bool:
-    return column.values is None if column.type == "category" else column.bounds is None
-
-
 def _check_equal(card: DatasetCard, a: str, b: str) -> None:
     known = set(learnt(card))
     if (a in known) != (b in known):
@@ -103,7 +121,7 @@ def _check_copy(card: DatasetCard, copied: str, source: str) -> None:
     if a.missing and not b.missing:
         raise GeneratorError(f"'{copied}' equals '{source}', which can be missing: say the same of both")
     domains = [(c.values and set(c.values), c.number_bounds(), c.time_bounds()) for c in (a, b)]
-    if not _is_open(b) and domains[0] != domains[1]:
+    if not is_open(b) and domains[0] != domains[1]:
         raise GeneratorError(f"'{copied}' equals '{source}': give both the same bounds or values")
     if any(copied in constraint.columns for constraint in _of_kind(card, "combinations")):
         raise GeneratorError(f"'{copied}' equals '{source}' and stands in a list of combinations; leave one of the two out")

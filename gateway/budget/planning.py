@@ -66,4 +66,5 @@ def loss_of(
 
 
 def _has_open_category(card: DatasetCard) -> bool:
+    """Whether a fit on some choice of columns keeps δ; without its partners a column is open that a relation would explain."""
     return any(column.type == "category" and column.values is None for column in card.learnt.values())

@@ -19,9 +19,10 @@ import pyarrow as pa
 
 from generator.base import BadTable, FittedGenerator, GeneratorError, Progress, Train, no_progress
 from generator.encoding import arrow_type, conform
-from generator.fields import learnt, texts
+from generator.fields import texts
 from generator.hyperparameters import PackagedParameters
 from generator.keys import fake_texts, row_keys
+from generator.relations import learnt
 from generator.source import batches
 from policies.card import DatasetCard
 from policies.types import GENERATORS, GeneratorInfo, PrivacySpent, PrivacyTarget

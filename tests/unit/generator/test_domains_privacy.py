@@ -9,8 +9,9 @@ import pytest
 from gateway.budget.loss import PrivacyLoss
 from gateway.budget.planning import loss_of
 from generator.base import BadTable
-from generator.domains import even_parts, kept_delta
+from generator.domains import even_parts
 from generator.registry import create
+from generator.relations import kept_delta
 from generator.zcdp import rho_of_target
 from policies.types import PrivacySpent, PrivacyTarget
 
@@ -78,3 +79,26 @@ def test_open_domains_of_batches_that_pass_by_once_are_refused(opened, card_of):
         create("dp-marginal").fit(
             iter(opened[1].to_batches()), card=card_of(opened[0]), target=TARGET, rng=np.random.default_rng(0)
         )
+
+
+def test_nothing_is_spent_on_domains_that_relations_explain(opened, card_of):
+    """Listed combinations tell the values of their columns, and a copied column has the domain of its source."""
+    listed = {"columns": ["a", "b"], "relation": "combinations", "allowed": [["red", "green"], ["blue", "grey"]]}
+    same = {"columns": ["d", "c"], "relation": "=="}
+    closed = {"type": "category", "values": ["red", "green", "blue", "grey"]}
+    columns = {"a": {"type": "category"}, "b": {"type": "category"}, "c": {"type": "category"}, "d": closed}
+    card = card_of(columns, constraints=[listed, same])
+    table = opened[1].append_column("d", opened[1]["c"])
+    assert kept_delta(card, TARGET) == 0
+    spent = create("dp-marginal").fit(table, card=card, target=TARGET, rng=np.random.default_rng(0)).spent
+    assert not {m.name for m in spent.mechanisms} & {"bounds", "category values above a threshold"}
+    assert PrivacyLoss.of(spent).failure_delta == 0
+    assert kept_delta(card_of(columns, constraints=[same]), TARGET) == TARGET.delta / 10
+
+
+def test_a_ledger_reserves_for_a_request_of_one_of_two_equal_columns(card_of):
+    card = card_of(
+        {"c": {"type": "category"}, "d": {"type": "category", "values": ["x", "y"]}},
+        constraints=[{"columns": ["d", "c"], "relation": "=="}],
+    )
+    assert loss_of("dp-marginal", TARGET, {}, card).failure_delta == kept_delta(card_of({"c": {"type": "category"}}), TARGET) > 0
