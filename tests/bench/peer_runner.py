@@ -198,17 +198,18 @@ def argn(is_dp):
 
     def load():
         from mostlyai.engine import TabularARGN
+        from mostlyai.engine.domain import DifferentialPrivacyConfig
 
         def fit(frame, columns, arguments):
             kinds = {
                 name: "TABULAR_CATEGORICAL" if "values" in column else "TABULAR_NUMERIC_AUTO" for name, column in columns.items()
             }
-            shares = {
-                "max_epsilon": arguments.epsilon, "value_protection_epsilon": 0.1 * arguments.epsilon, "delta": arguments.delta
-            }  # fmt: skip
+            private = DifferentialPrivacyConfig(
+                max_epsilon=arguments.epsilon, value_protection_epsilon=0.1 * arguments.epsilon, delta=arguments.delta
+            )
             model = TabularARGN(
                 tgt_encoding_types=kinds,
-                differential_privacy=shares if is_dp else None,
+                differential_privacy=private if is_dp else None,
                 random_state=arguments.seed,
                 device="cpu",
             )
