@@ -40,6 +40,8 @@ __all__ = ["estimate_domains", "even_parts", "kept_delta", "open_columns"]
 Floats = NDArray[np.float64]
 ZOOMS = 2
 CUTS = 48
+REST = "other"
+"""The last value of an estimated category: it stands for all that are not told apart, those that are called so included."""
 FIRST_DAY, LAST_DAY = -36_525.0, 54_787.0  # 1869-12-31 to 2120-01-01
 
 
@@ -96,7 +98,7 @@ def _values(
             counts[item["values"]] += item["counts"]
     noisy = np.array(list(counts.values()), np.int64) + discrete_gaussian(variance, len(counts))
     kept = sorted(value for value, count in zip(counts, noisy.tolist(), strict=True) if count > threshold)
-    return (*kept, *([] if "other" in kept else ["other"]))
+    return (*(value for value in kept if value != REST), REST)
 
 
 def _bounds(rows: Rows, name: str, column: Column, card: DatasetCard, account: Account, rho: Fraction) -> tuple[float, float]:
