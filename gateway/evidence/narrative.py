@@ -136,6 +136,8 @@ def _ended(entry: Entry, release: Release) -> Iterator[str]:
             yield f"It failed: {data.get('message', 'something broke')}. Nothing was let out."
         case "release.withdrawn":
             yield f"It was withdrawn: {data.get('reason')}."
+        case "release.expired":
+            yield "Its time was over."
         case "release.closed":
             yield f"It was closed: {data.get('reason')}."
         case kind if kind in PLAIN:

@@ -1,7 +1,7 @@
 """How a release ends: cancelled by the requester, withdrawn by compliance, expired by the clock.
 
 Invariants:
-    - The end of a release is a leaf: whoever holds its evidence file can show that nothing follows.
+    - The end of a release is a leaf; that no transfer can begin any more is a leaf as well, written once (`closing`).
     - Withdrawal destroys the artifacts' keys and revokes every token in the transaction that records it.
     - A cancelled production is not undone: its worker finds out, and the reserve is settled as read data demands.
 """
@@ -18,6 +18,7 @@ from gateway.budget import Ledgers
 from gateway.db import Work
 from gateway.errors import NotFound
 from gateway.releases.artifacts import Artifacts, destroy_keys
+from gateway.releases.closing import close
 from gateway.releases.house import House
 from gateway.releases.notice import tell_withdrawal
 from gateway.releases.produce import subjects_of
@@ -63,12 +64,14 @@ def _settle_open(work: Work, release: Release, *, data_was_read: bool, now: date
 def withdraw(house: House, release_id: str, *, by: str, reason: str, now: datetime) -> Mapping[str, Any]:
     """Withdraw a release: tokens dead, artifacts unreadable, recipients named; manifest, envelope and log proof stay.
 
+    A release that has expired can be withdrawn, too: its sealed data is there until then.
+
     Returns:
         {release_id, status, recipients, tokens_revoked, reason, stored_bytes, notices}.
 
     Raises:
         NotFound: there is no such release.
-        Conflict: it was never released, or has ended.
+        Conflict: it was never released, or is withdrawn.
     """
     with house.database.begin() as work:
         releases = Releases(work)
@@ -82,7 +85,7 @@ def withdraw(house: House, release_id: str, *, by: str, reason: str, now: dateti
         log.append(move.event, at=now, actor=by, **about, data={"reason": reason, "recipients": recipients})
         log.append("token.revoked", at=now, actor=by, **about, data={"tokens": list(revoked.token_ids), "by": "release"})
         log.append("artifact.destroyed", at=now, actor=by, **about, data={"keys": keys})
-        log.append("release.closed", at=now, actor=by, **about, data={"reason": "withdrawn"})
+        close(work, release, reason="withdrawn", at=now, actor=by)
         names = [artifact.location for artifact in Artifacts(work).of(release_id) if not artifact.is_proof]
         work.commit()
     said = tell_withdrawal(house, release_id, recipients=recipients, reason=reason, now=now)
@@ -130,6 +133,7 @@ def expire_due(house: House, *, now: datetime) -> int:
             if release.status is Status.RELEASED:
                 move = releases.move(release, Status.EXPIRED, at=now, closed_at=now, close_reason="expired")
                 Revocations(work).add("release", release_id, by="clock", reason="expired", now=now)
-                Log(work).append(move.event, at=now, **subjects_of(release), data={"reason": "expired"})
+                Log(work).append(move.event, at=now, **subjects_of(release))
+                close(work, release, reason="expired", at=now)
                 work.commit()
     return len(due)

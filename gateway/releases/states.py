@@ -1,7 +1,7 @@
 """The life of a release: every status, every move, who makes it and what the log calls it. One table, nowhere else.
 
 Invariants:
-    - A move that is not in `MOVES` does not happen. Final statuses have no moves out.
+    - A move that is not in `MOVES` does not happen. Out of a final status leads at most a withdrawal.
     - Each move names the kind of audit event that is written in the same transaction.
     - docs/reference/release-states.md is drawn from this table; a test compares them.
 """
@@ -64,11 +64,13 @@ MOVES: tuple[Move, ...] = (
     Move(Status.IN_REVIEW, Status.BLOCKED, "reviewer", "release.blocked"),
     Move(Status.IN_REVIEW, Status.CANCELLED, "requester", "release.cancelled"),
     Move(Status.IN_REVIEW, Status.WITHDRAWN, "compliance", "release.withdrawn"),
-    Move(Status.RELEASED, Status.EXPIRED, "clock", "release.closed"),
+    Move(Status.RELEASED, Status.EXPIRED, "clock", "release.expired"),
     Move(Status.RELEASED, Status.WITHDRAWN, "compliance", "release.withdrawn"),
+    Move(Status.EXPIRED, Status.WITHDRAWN, "compliance", "release.withdrawn"),
 )
 
-FINAL: frozenset[Status] = frozenset(Status) - {move.source for move in MOVES}
+FINAL: frozenset[Status] = frozenset(Status) - {move.source for move in MOVES if move.by != "compliance"}
+"""Statuses after which nothing comes by itself. What has expired can still be withdrawn: a leak may be found later."""
 
 _BY_PAIR = {(move.source, move.target): move for move in MOVES}
 

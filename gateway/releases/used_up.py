@@ -16,13 +16,12 @@ from datetime import datetime
 from sqlalchemy import select
 
 from gateway.access.downloads import ALLOWANCE, WINDOW
-from gateway.audit import Log
 from gateway.db import Work
 from gateway.db.tables.access import download, download_count, release_token
 from gateway.db.tables.releases import release as release_table
+from gateway.releases.closing import close, is_closed
 from gateway.releases.handover import policy_of
 from gateway.releases.house import House
-from gateway.releases.produce import subjects_of
 from gateway.releases.repository import Releases
 from gateway.releases.states import Status
 
@@ -39,7 +38,7 @@ def close_used_up(house: House, *, now: datetime) -> int:
             release = Releases(work).for_update(release_id)
             if release.status is Status.RELEASED and _is_used_up(work, release_id, now=now):
                 used = policy_of(work, release).spec.access.max_downloads
-                Log(work).append("release.closed", at=now, **subjects_of(release), data={"reason": "used up", "downloads": used})
+                close(work, release, reason="used up", at=now, downloads=used)
                 work.commit()
                 closed += 1
     return closed
@@ -67,5 +66,4 @@ def _is_used_up(work: Work, release_id: str, *, now: datetime) -> bool:
         .where(release_token.c.release_id == release_id, download.c.started_at > now - WINDOW)
         .where(download.c.promised < ALLOWANCE * download.c.size)
     )
-    is_closed = Log(work).search(kind="release.closed", release=release_id, limit=1)
-    return not is_closed and work.execute(resumable.limit(1)).first() is None
+    return not is_closed(work, release_id) and work.execute(resumable.limit(1)).first() is None
