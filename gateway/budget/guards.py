@@ -8,7 +8,7 @@ from gateway.db.guards import keep_rows
 
 __all__ = ["install_guards"]
 
-TABLES = ("budget_ledger", "budget_entry", "budget_filter", "budget_limit")
+TABLES = ("budget_ledger", "budget_entry", "budget_filter", "budget_limit", "budget_member")
 
 
 def install_guards(connection: Connection) -> None:

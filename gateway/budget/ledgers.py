@@ -19,12 +19,12 @@ from typing import Any
 from uuid import uuid4
 
 from sqlalchemy import insert, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.budget.entries import SCOPE, Charge, Entry, charges_of
 from gateway.budget.ledger import Ledger
 from gateway.budget.limits import Limit, LimitRecord, default_delta, least, ledger_name, limit_of
 from gateway.budget.loss import PrivacyLoss
+from gateway.budget.members import Kin, join_ledger, kin_of, open_ledger
 from gateway.budget.privacy_filter import PrivacyFilter
 from gateway.budget.statement import BudgetStatement, statement_of
 from gateway.db import Work
@@ -34,6 +34,8 @@ from policies.card import DatasetCard
 from policies.types import BudgetFacts, PrivacySpent
 
 __all__ = ["Ledgers", "Settled", "stated_limit"]
+
+LONGEST_REASON = 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,16 +54,16 @@ class Ledgers:
 
     def of(self, card: DatasetCard) -> Ledger:
         """A ledger as it stands, without a lock: for reading only."""
-        return self._load(card, self._group(ledger_name(card), card.name))
+        return self._load(card, self.kin(card).ledgers)
 
     def for_update(self, card: DatasetCard, *, now: datetime) -> Ledger:
         """Lock the ledger of a dataset for the rest of the transaction and read it.
 
         Other transactions wait. On SQLite the write transaction itself is the lock.
         """
-        self._open(ledger_name(card), now)
+        open_ledger(self._work, ledger_name(card), now=now)
         names: frozenset[str] = frozenset()
-        while (found := self._group(ledger_name(card), card.name)) != names:
+        while (found := self.kin(card).ledgers) != names:
             names = found
             locked = select(budget_ledger.c.name).where(budget_ledger.c.name.in_(names)).order_by(budget_ledger.c.name)
             self._work.execute(locked.with_for_update()).all()
@@ -141,9 +143,9 @@ class Ledgers:
         )  # fmt: skip
         return Settled(entry_id=found, is_overrun=is_overrun)
 
-    def linked(self, card: DatasetCard) -> tuple[str, ...]:
-        """All ledgers that hold a part of a dataset's history, by name; its own among them."""
-        return tuple(sorted(self._group(ledger_name(card), card.name)))
+    def kin(self, card: DatasetCard) -> Kin:
+        """All ledgers and datasets that share a history with a dataset, as they stand."""
+        return kin_of(self._work, ledger=ledger_name(card), dataset=card.name)
 
     def open_reserves(self) -> tuple[Entry, ...]:
         """Reserves that nobody settled yet, oldest first: what a worker's recovery has to look after."""
@@ -160,7 +162,11 @@ class Ledgers:
         return statement_of(self.of(card), stated=stated_limit(card, limits), now=now)
 
     def note_limits(self, card: DatasetCard, *, limits: Iterable[Limit] = (), by: str, now: datetime) -> Limit:
-        """Record a limit that documents just lowered, so that a later document cannot lift it; returns the one in force."""
+        """Record what documents state, so that a later one cannot lift it; returns the limit in force, with all windows.
+
+        To be called whenever a document about the dataset is registered or applied.
+        """
+        join_ledger(self._work, ledger_name(card), dataset=card.name, now=now)
         ledger = self.for_update(card, now=now)
         stated = stated_limit(card, limits)
         limit = ledger.in_force(stated)
@@ -182,7 +188,7 @@ class Ledgers:
                 epsilon=limit.epsilon,
                 delta=limit.delta,
                 by=by,
-                reason=stated.source or "documents",
+                reason=stated.source[:LONGEST_REASON] or "documents",
                 at=now,
             )
         )
@@ -198,27 +204,12 @@ class Ledgers:
         found = self._entries(budget_entry.c.entry_id == entry_id)
         if not found or found[0].kind != "reserve":
             raise NotFound(f"there is no reserve '{entry_id}'")
-        self._open(found[0].ledger, now)
+        open_ledger(self._work, found[0].ledger, now=now)
         query = select(budget_ledger.c.name).where(budget_ledger.c.name == found[0].ledger)
         self._work.execute(query.with_for_update()).all()
         if self._entries(budget_entry.c.settles == entry_id):
             raise Conflict("this reserve is settled already; a settlement is final", code="already-settled")
         return found[0]
-
-    def _open(self, name: str, now: datetime) -> None:
-        dialect = sqlite if self._work.is_sqlite else postgresql
-        self._work.execute(dialect.insert(budget_ledger).values(name=name, opened_at=now).on_conflict_do_nothing())
-
-    def _group(self, ledger: str, dataset: str) -> frozenset[str]:
-        """All ledgers that hold an entry of a dataset which shares a ledger with this one, and so on."""
-        names, datasets = {ledger}, {dataset}
-        while True:
-            by_ledger = budget_entry.c.ledger.in_(names) | budget_entry.c.dataset.in_(datasets)
-            pairs = self._work.execute(select(budget_entry.c.ledger, budget_entry.c.dataset).where(by_ledger).distinct()).all()
-            more_names, more_datasets = names | {pair[0] for pair in pairs}, datasets | {pair[1] for pair in pairs}
-            if (more_names, more_datasets) == (names, datasets):
-                return frozenset(names)
-            names, datasets = more_names, more_datasets
 
     def _load(self, card: DatasetCard, names: frozenset[str]) -> Ledger:
         limits = select(budget_limit).where(budget_limit.c.ledger.in_(names), budget_limit.c.kind != "proposal")

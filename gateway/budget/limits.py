@@ -12,8 +12,11 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
+from policies.canonical import decimal_text
 from policies.card import Budget, DatasetCard
+from policies.quantities import duration_text
 
 __all__ = ["Limit", "LimitRecord", "Window", "default_delta", "least", "ledger_name", "limit_of"]
 
@@ -49,6 +52,16 @@ class Limit:
             raise ValueError(f"a limit of ε is a positive number, not {self.epsilon}")
         if self.delta is not None and not (self.delta.is_finite() and 0 < self.delta < 1):
             raise ValueError(f"a limit of δ lies strictly between 0 and 1, not {self.delta}")
+
+    def to_json(self) -> dict[str, Any]:
+        """ε, δ and windows; decimals as strings."""
+        return {
+            "epsilon": None if self.epsilon is None else decimal_text(self.epsilon),
+            "delta": None if self.delta is None else decimal_text(self.delta),
+            "windows": [
+                {"epsilon": decimal_text(window.epsilon), "length": duration_text(window.length)} for window in self.windows
+            ],
+        }
 
 
 def limit_of(stated: Budget, *, source: str) -> Limit:

@@ -132,7 +132,7 @@ class Raises:
             "delta": row["delta"], "by": by, "reason": row["reason"], "key": signature.key, "signed": signature.message,
             "at": now,
         }  # fmt: skip
-        for name in self._ledgers.linked(card):
+        for name in sorted(self._ledgers.kin(card).ledgers):
             proposal = proposal_id if name == row["ledger"] else None
             self._work.execute(insert(budget_limit).values(ledger=name, proposal=proposal, **raised))
         return Limit(epsilon=row["epsilon"], delta=row["delta"], source="raise")

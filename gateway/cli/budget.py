@@ -22,8 +22,8 @@ from gateway.catalogue import Datasets
 from gateway.cli.compose import open_house
 from gateway.cli.output import emit, json_option
 from gateway.errors import InvalidRequest
+from gateway.releases.documents import limits_of
 from gateway.releases.raising import approve_raise, propose_raise, sign_act
-from gateway.releases.request import enforceable, limits_of
 from gateway.settings import Settings
 from gateway.telemetry import utc_now
 from policies.canonical import decimal_text
@@ -47,7 +47,7 @@ def show(*, dataset: str, as_json: bool) -> None:
     house = open_house(Settings())
     with house.database.read() as work:
         card = Datasets(work).get(dataset).card
-        statement = Ledgers(work).statement(card, limits=limits_of(enforceable(work), dataset), now=utc_now())
+        statement = Ledgers(work).statement(card, limits=limits_of(work, card), now=utc_now())
         waiting = [found for found in Raises(work).list(card) if not found.is_approved]
     document = {**statement.to_json(), "proposals": [_proposed(found) for found in waiting]}
     lines = [draw(statement), *(f"  {_waits(found)}" for found in waiting)]

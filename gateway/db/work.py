@@ -30,6 +30,8 @@ __all__ = ["Database", "Work", "driver_text"]
 
 BUSY_TIMEOUT_MS = 15_000
 DISK_FULL = "53100"
+HELD = 0x7467
+"""The key space of `Work.hold` among PostgreSQL's advisory locks of two keys; the sequencer's has one key."""
 GONE = frozenset({"42P01", "42501", "3F000", "3D000"})
 """SQLSTATEs that PostgreSQL's driver files under mistakes of the program, and that are a database which cannot take the write:
 no such table, no privilege, no such schema, no such database."""
@@ -58,6 +60,16 @@ class Work:
     def execute(self, statement: Any, parameters: Any = None) -> Any:
         """Execute a statement in this transaction."""
         return self.connection.execute(statement, parameters)
+
+    def hold(self, subject: str) -> None:
+        """Make every other transaction that holds the same subject wait until this one ends.
+
+        For what is counted and then added to, where no row stands for the count. SQLite has one writer at a time anyway.
+        """
+        if not self.is_sqlite:
+            self.connection.execute(
+                text("SELECT pg_advisory_xact_lock(:room, hashtext(:subject))"), {"room": HELD, "subject": subject}
+            )
 
     def execute_driver(self, statement: str, parameters: dict[str, Any]) -> Any:
         """Execute SQL as the driver takes it (`driver_text`): for the few statements that stand in nearly every transaction."""

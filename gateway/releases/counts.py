@@ -19,7 +19,7 @@ from gateway.catalogue import Datasets
 from gateway.db import Work
 from gateway.db.tables.audit import audit_event, checkpoint
 from gateway.db.tables.releases import job, release, worker
-from gateway.releases.request import enforceable, limits_of
+from gateway.releases.documents import enforceable, limits_of
 
 __all__ = ["Counts", "budgets_left", "counts_of"]
 
@@ -77,7 +77,7 @@ def budgets_left(work: Work, *, now: datetime) -> dict[str, tuple[float, float]]
     policies = enforceable(work)
     left = {}
     for dataset in Datasets(work).list():
-        statement = Ledgers(work).statement(dataset.card, limits=limits_of(policies, dataset.name), now=now)
+        statement = Ledgers(work).statement(dataset.card, limits=limits_of(work, dataset.card, policies=policies), now=now)
         if statement.remaining is not None and statement.limit is not None:
             remaining, limit = statement.remaining.epsilon, statement.limit.epsilon
             if remaining is not None and limit is not None:

@@ -30,8 +30,8 @@ from gateway.budget import Proposal, Raises, Signature
 from gateway.catalogue import Datasets
 from gateway.db import Work
 from gateway.errors import InvalidRequest, NotAuthorised
+from gateway.releases.documents import limits_of
 from gateway.releases.house import House
-from gateway.releases.request import enforceable, limits_of
 from policies.canonical import decimal_text
 from policies.columns import NAME
 
@@ -97,7 +97,7 @@ def propose_raise(house: House, raw: str, *, now: datetime) -> Proposal:
         act, person = verified.act, verified.principal
         card = Datasets(work).get(act.dataset).card
         made = Raises(work).propose(
-            card, limits=limits_of(enforceable(work), act.dataset), epsilon=act.epsilon, delta=act.delta, reason=act.reason,
+            card, limits=limits_of(work, card), epsilon=act.epsilon, delta=act.delta, reason=act.reason,
             by=person.account_id, signature=verified.signature, now=now,
         )  # fmt: skip
         data = {
@@ -126,7 +126,7 @@ def approve_raise(house: House, raw: str, *, now: datetime) -> Proposal:
         proposal = raises.get(act.proposal or 0)
         if (act.epsilon, act.delta, act.reason) != (proposal.epsilon, proposal.delta, proposal.reason):
             raise InvalidRequest("what was signed is not what was proposed", unlock=("read the proposal and sign it anew",))
-        limits = limits_of(enforceable(work), act.dataset)
+        limits = limits_of(work, card)
         raises.approve(card, proposal.proposal_id, limits=limits, by=person.account_id, signature=verified.signature, now=now)
         data = {
             "proposal": proposal.proposal_id, "ledger": proposal.ledger, "epsilon": proposal.epsilon, "delta": proposal.delta,

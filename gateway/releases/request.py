@@ -19,10 +19,10 @@ from uuid import uuid4
 
 from gateway.access import FirstUse, ReplayGuard, VerifiedRequest
 from gateway.audit import Log
-from gateway.budget import Ledgers, Limit, PrivacyLoss, default_delta, limit_of, loss_of
-from gateway.catalogue import Datasets, Policies, RegisteredDataset
+from gateway.budget import Ledgers, Limit, PrivacyLoss, default_delta, loss_of
+from gateway.catalogue import RegisteredDataset
 from gateway.db import Work
-from gateway.errors import NotFound
+from gateway.releases.documents import enforceable, limits_of, registered
 from gateway.releases.history import facts_digest, record_of_decision
 from gateway.releases.holdings import LEFT_THE_HOUSE, MAY_LEAVE, history_of
 from gateway.releases.house import House
@@ -138,7 +138,7 @@ def _decide_in(work: Work, verified: VerifiedRequest, request: RequestFacts, ans
     dataset = registered(work, request.dataset)
     policies = enforceable(work)
     policy, candidates = select_policy(policies, dataset=request.dataset, named=request.policy)
-    limits = limits_of(policies, request.dataset)
+    limits = () if dataset is None else limits_of(work, dataset.card, policies=policies)
     loss = _loss(request, dataset)
     budget = _budget(work, dataset, limits, loss, now=now)
     facts = verified.principal.facts()
@@ -159,28 +159,6 @@ def _decide_in(work: Work, verified: VerifiedRequest, request: RequestFacts, ans
     )  # fmt: skip
     kept = record_of_decision(record)
     return _Made(decision=decision, dataset=dataset, loss=loss, limits=limits, shadows=shadows, facts=kept)
-
-
-def registered(work: Work, name: str) -> RegisteredDataset | None:
-    """The newest version of a dataset, or None: an unknown dataset is a refusal, no error."""
-    try:
-        return Datasets(work).get(name)
-    except NotFound:
-        return None
-
-
-def enforceable(work: Work) -> tuple[ReleasePolicy, ...]:
-    """The current version of every applied policy."""
-    return tuple(applied.policy for applied in Policies(work).list())
-
-
-def limits_of(policies: Sequence[ReleasePolicy], dataset: str) -> tuple[Limit, ...]:
-    """What the enforced policies of a dataset state as its budget."""
-    return tuple(
-        limit_of(policy.spec.budget, source=policy.name)
-        for policy in policies
-        if policy.is_enforced and policy.covers(dataset) and policy.spec.budget is not None
-    )
 
 
 def _loss(request: RequestFacts, dataset: RegisteredDataset | None) -> PrivacyLoss | None:

@@ -18,8 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from gateway.budget import Ledgers
 from gateway.catalogue import AppliedPolicy, Datasets, Policies, RegisteredDataset
 from gateway.errors import InvalidRequest
+from gateway.releases.documents import limits_of
 from gateway.releases.history import Sight, replay_under
-from gateway.releases.request import enforceable, limits_of
 from gateway.releases.small_jobs import request_job
 from gateway.releases.views import requester_verdict
 from gateway.telemetry import utc_now
@@ -100,7 +100,7 @@ def budget(path: NamePath) -> Response:
     """Spent, reserved and left; every entry."""
     with house().database.read() as work:
         found = Datasets(work).get(path.name)
-        limits = limits_of(enforceable(work), path.name)
+        limits = limits_of(work, found.card)
         statement = Ledgers(work).statement(found.card, limits=limits, now=utc_now())
     return jsonify(statement.to_json())
 

@@ -11,7 +11,7 @@ import pytest
 
 from gateway.budget import Ledgers, Limit, PrivacyLoss, loss_of
 from gateway.db import Database, metadata
-from gateway.db.tables.budget import budget_entry, budget_filter, budget_ledger, budget_limit
+from gateway.db.tables.budget import budget_entry, budget_filter, budget_ledger, budget_limit, budget_member
 from gateway.errors import BudgetExhausted, InvalidRequest
 from policies.card import DatasetCard
 from policies.types import PrivacyTarget
@@ -38,7 +38,7 @@ def make_card(epsilon: str = "1.0", *, name: str = "adult", group: str | None = 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
     found = Database(f"sqlite:///{tmp_path / 'b.db'}")
-    metadata.create_all(found.engine, tables=[budget_ledger, budget_entry, budget_filter, budget_limit])
+    metadata.create_all(found.engine, tables=[budget_ledger, budget_entry, budget_filter, budget_limit, budget_member])
     yield found
     found.dispose()
 

@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 
 from gateway.budget import Ledgers, Limit, PrivacyLoss, Raises, Signature, Window, install_guards, loss_of
 from gateway.db import Database, metadata
-from gateway.db.tables.budget import budget_entry, budget_filter, budget_ledger, budget_limit
+from gateway.db.tables.budget import budget_entry, budget_filter, budget_ledger, budget_limit, budget_member
 from gateway.errors import BudgetExhausted, Conflict, InvalidRequest, NotAuthorised, NotFound
 from generator.zcdp import epsilon_of_rho
 from policies.card import DatasetCard
@@ -26,7 +26,7 @@ SIGNED = Signature(key="thumbprint", message="a.b.c", digest="0" * 64)
 POSTGRES = "postgresql+psycopg://postgres@127.0.0.1:5432"
 
 
-TABLES = [budget_ledger, budget_entry, budget_filter, budget_limit]
+TABLES = [budget_ledger, budget_entry, budget_filter, budget_limit, budget_member]
 
 
 @pytest.fixture(scope="module")
@@ -411,17 +411,20 @@ def test_a_rolled_back_reserve_never_happened(database: Database) -> None:
     assert statement(database, card)["entries"] == []
 
 
-@pytest.mark.parametrize("table", ["budget_entry", "budget_ledger", "budget_filter", "budget_limit"])
+@pytest.mark.parametrize("table", ["budget_entry", "budget_ledger", "budget_filter", "budget_limit", "budget_member"])
 @pytest.mark.parametrize("verb", ["update", "delete"])
 def test_guards_refuse_to_change_the_ledger(database: Database, table: str, verb: str) -> None:
     card = make_card()
     settle(database, reserve(database, card, rho("0.1")), spent=rho("0.05"))
     with database.begin() as work:
+        Ledgers(work).note_limits(card, by="dana", now=NOW)
         install_guards(work.connection)
         install_guards(work.connection)
         work.commit()
     rows = metadata.tables[table]
-    column = {"budget_ledger": "name", "budget_filter": "mode", "budget_limit": "reason"}.get(table, "method")
+    column = {"budget_ledger": "name", "budget_filter": "mode", "budget_limit": "reason", "budget_member": "dataset"}.get(
+        table, "method"
+    )
     forbidden = rows.delete() if verb == "delete" else rows.update().values({column: "0"})
     with database.begin() as work, pytest.raises(IntegrityError, match="append-only"):
         work.execute(forbidden)

@@ -22,7 +22,7 @@ from sqlalchemy import create_engine, text
 from gateway.budget import Ledgers, install_guards
 from gateway.budget.privacy_filter import filter_for
 from gateway.db import Database, metadata
-from gateway.db.tables.budget import budget_entry, budget_filter, budget_ledger, budget_limit
+from gateway.db.tables.budget import budget_entry, budget_filter, budget_ledger, budget_limit, budget_member
 
 SCRIPT = Path(__file__).with_name("ledger_contender.py")
 POSTGRES = "postgresql+psycopg://postgres@127.0.0.1:5432"
@@ -50,7 +50,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
         with admin.connect() as connection:
             connection.execute(text(f"CREATE DATABASE {name}"))
     found = Database(f"sqlite:///{tmp_path / 'race.db'}" if is_sqlite else f"{POSTGRES}/{name}")
-    metadata.create_all(found.engine, tables=[budget_ledger, budget_entry, budget_filter, budget_limit])
+    metadata.create_all(found.engine, tables=[budget_ledger, budget_entry, budget_filter, budget_limit, budget_member])
     with found.begin() as work:
         install_guards(work.connection)
         work.commit()

@@ -248,3 +248,24 @@ def test_a_column_that_no_migration_adds_would_be_seen(url: str) -> None:
         found = compare_metadata(context, metadata)
     assert [(change[0], change[2], change[3].name) for change in found] == [("remove_column", "ticket", "planted")]
     database.dispose()
+
+
+def test_who_holds_a_subject_makes_others_wait_until_the_end(database: Database) -> None:
+    """Count, then add: without the hold, several of these would see the same count."""
+    start = threading.Barrier(6)
+
+    def add() -> None:
+        start.wait()
+        with database.begin() as work:
+            work.hold("words")
+            count = work.execute(text("SELECT count(*) FROM word")).scalar_one()
+            time.sleep(0.02)
+            write(work, count)
+            work.commit()
+
+    threads = [threading.Thread(target=add) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert words(database) == list(range(6))

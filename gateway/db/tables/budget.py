@@ -3,7 +3,7 @@
 Invariants:
     - A reserve is settled at most once (unique `settles`), whatever two workers believe.
     - Exact numbers only: ε, δ, ρ and every point of a Rényi curve are decimal text.
-    - Triggers (`gateway.budget.install_guards`) refuse UPDATE and DELETE on all four tables.
+    - Triggers (`gateway.budget.install_guards`) refuse UPDATE and DELETE on all five tables.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, String, T
 
 from gateway.db.metadata import Exact, Instant, Json, metadata
 
-__all__ = ["budget_entry", "budget_filter", "budget_ledger", "budget_limit"]
+__all__ = ["budget_entry", "budget_filter", "budget_ledger", "budget_limit", "budget_member"]
 
 Counter = BigInteger().with_variant(Integer, "sqlite")
 
@@ -21,6 +21,14 @@ budget_ledger = Table(
     metadata,
     Column("name", String(64), primary_key=True),
     Column("opened_at", Instant, nullable=False),
+)
+
+budget_member = Table(
+    "budget_member",
+    metadata,
+    Column("ledger", String(64), ForeignKey("budget_ledger.name"), primary_key=True),
+    Column("dataset", String(64), primary_key=True, index=True),
+    Column("at", Instant, nullable=False),
 )
 
 budget_entry = Table(
