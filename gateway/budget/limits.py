@@ -3,7 +3,8 @@
 Invariants:
     - The limit in force is the least of the card's and of every applied policy's, ever; only a raise by two people lifts it,
       and no move of a dataset to another ledger does.
-    - A window slows spending; it never restores any: the lifetime limit holds beside it.
+    - A window slows spending; it never restores any: the lifetime limit holds beside it. Only today's documents state windows:
+      one person may take one away, and the event of the document shows it.
 """
 
 from __future__ import annotations

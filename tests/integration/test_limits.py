@@ -124,3 +124,18 @@ def test_a_second_fit_is_held_to_the_newest_card(town: Town) -> None:
     register(town, epsilon="1.1")
     assert take_up(town.house, release_id, now=utc_now()) is None, "ε = 1 is spent, and 1.1 is the limit now"
     assert town.release(release_id).failure["code"] == "interrupted"
+
+
+def test_every_document_says_in_the_log_which_limit_and_windows_hold_from_then_on(town: Town) -> None:
+    slow = [{"epsilon": "2", "length": "30d"}]
+    register(town, epsilon="4", windows=slow)
+    register(town, epsilon="500")
+    apply(town, 3, version=1, datasets="card-transactions")
+    said = [json.loads(event.payload)["data"] for event in town.events("dataset.registered")]
+    assert [found["limit"] for found in said][-2:] == [
+        {"epsilon": "4", "delta": "0.00001", "windows": slow},
+        {"epsilon": "4", "delta": "0.00001", "windows": []},
+    ]
+    assert {found["ledger"] for found in said} == {"card-transactions"}
+    newest = json.loads(town.events("policy.applied")[-1].payload)["data"]
+    assert newest["limits"] == {"card-transactions": {"epsilon": "3", "delta": "0.00001", "windows": []}}
