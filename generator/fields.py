@@ -17,8 +17,8 @@ from generator.base import GeneratorError
 from generator.calendar import TimeField, day_of, groups_of
 from generator.constraints import CombinationField
 from generator.encoding import CELLS, BooleanField, CategoryField, Field, NumberField
-from generator.grids import make_grid, step_of
-from generator.relations import copies, is_open, learnt
+from generator.grids import make_grid, outwards, step_of
+from generator.relations import copies, is_open, learnt, possible_bounds
 from policies.card import Constraint, DatasetCard
 from policies.columns import Column
 
@@ -75,9 +75,10 @@ def make_field(name: str, column: Column, estimated: Known | None, *, cells: int
     if column.type == "boolean":
         return BooleanField(name, column.missing)
     if column.is_numeric:
-        low, high = column.number_bounds() or cast("tuple[float, float]", estimated)
         whole = column.type == "integer"
-        grid = make_grid(low, high, step=step_of(column.decimals, whole=whole), cells=cells)
+        step = step_of(column.decimals, whole=whole)
+        low, high = possible_bounds(column) or outwards(*cast("tuple[float, float]", estimated), step=step)
+        grid = make_grid(low, high, step=step, cells=cells)
         return NumberField(name, grid, column.missing, whole)
     start, end = column.time_bounds() or cast("tuple[datetime, datetime]", estimated)
     days = make_grid(float(day_of(start)), float(day_of(end)), step=1.0, cells=1 << 20)

@@ -10,13 +10,14 @@ Invariants:
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from decimal import Decimal
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Grid", "make_grid"]
+__all__ = ["Grid", "make_grid", "outwards", "step_of"]
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -68,7 +69,7 @@ class Grid:
 
 
 def make_grid(low: float, high: float, *, step: float, cells: int) -> Grid:
-    """Cut [low, high] into at most about `cells` cells.
+    """Cut [low, high], two possible values, into at most about `cells` cells.
 
     Every possible value is a cell of its own where they are few; a range over orders of magnitude gets cells that grow
     with the value (and one for zero), any other range gets cells of equal width.
@@ -104,3 +105,8 @@ def step_of(decimals: int | None, *, whole: bool) -> float:
     if whole:
         return 1.0
     return 0.0 if decimals is None else float(Decimal(1).scaleb(-decimals))
+
+
+def outwards(low: float, high: float, *, step: float) -> tuple[float, float]:
+    """Estimated bounds moved outwards to possible values, which leaves out none that was between them."""
+    return (math.floor(low / step) * step, math.ceil(high / step) * step) if step else (low, high)

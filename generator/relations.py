@@ -10,14 +10,15 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, localcontext
+from typing import cast
 
 from generator.errors import GeneratorError
 from policies.card import Constraint, DatasetCard
 from policies.columns import Column
 from policies.types import PrivacyTarget
 
-__all__ = ["copies", "is_open", "kept_delta", "learnt", "modelled", "open_columns", "refuse_impossible"]
+__all__ = ["copies", "is_open", "kept_delta", "learnt", "modelled", "open_columns", "possible_bounds", "refuse_impossible"]
 
 FAILURE_PART = 10
 
@@ -33,6 +34,28 @@ def is_open(column: Column) -> bool:
     if column.type == "category":
         return column.values is None
     return (column.is_numeric or column.is_temporal) and column.bounds is None
+
+
+def possible_bounds(column: Column) -> tuple[float, float] | None:
+    """The least and the greatest possible value of a number: bounds moved inwards to whole multiples of its step.
+
+    Returns:
+        None where the card states no bounds, or the column is no number.
+
+    Raises:
+        ValueError: no possible value lies between the bounds.
+    """
+    if column.bounds is None or not column.is_numeric:
+        return None
+    low, high = (cast("Decimal", bound) for bound in column.bounds)
+    if column.type == "integer" or column.decimals is not None:
+        digits = column.decimals or 0
+        with localcontext(prec=400):
+            low = low.quantize(Decimal(1).scaleb(-digits), rounding=ROUND_CEILING)
+            high = high.quantize(Decimal(1).scaleb(-digits), rounding=ROUND_FLOOR)
+    if low > high:
+        raise ValueError("no possible value lies between the bounds")
+    return float(low), float(high)
 
 
 def open_columns(card: DatasetCard) -> dict[str, Column]:
@@ -86,6 +109,11 @@ def refuse_impossible(card: DatasetCard) -> None:
     index = card.spec.time_index
     if index is not None and index not in learnt(card):
         raise GeneratorError(f"time_index names '{index}', which is an identifier: its times are not learnt")
+    for name in learnt(card):
+        try:
+            possible_bounds(card.columns[name])
+        except ValueError as error:
+            raise GeneratorError(f"'{name}' is {card.columns[name].type}, and none lies between its bounds") from error
     for constraint in card.spec.constraints:
         if constraint.relation == "==":
             _check_equal(card, *constraint.columns)

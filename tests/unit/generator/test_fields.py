@@ -10,6 +10,7 @@ from generator.base import BadTable, GeneratorError
 from generator.encoding import CategoryField, NumberField, conform
 from generator.fields import make_fields
 from generator.grids import make_grid
+from generator.relations import refuse_impossible
 
 
 @settings(max_examples=80, deadline=None)
@@ -70,3 +71,34 @@ def test_a_column_of_another_kind_is_refused_without_its_values(card_of):
     with pytest.raises(BadTable, match="'a' cannot be read as integer") as refusal:
         conform(pa.table({"a": ["secret"]}), card.columns)
     assert "secret" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "possible"),
+    [
+        ({"type": "integer", "bounds": ["0.5", "9.5"]}, np.arange(1.0, 10), np.arange(1.0, 10)),
+        ({"type": "number", "bounds": ["0.005", "0.995"], "decimals": 2}, np.arange(1, 100) / 100, np.arange(1, 100) / 100),
+        ({"type": "number", "bounds": ["-0.15", "0.15"], "decimals": 1}, [-0.1, 0.0, 0.1], [-0.1, 0.0, 0.1]),
+        ({"type": "integer", "bounds": [2, 4]}, [0, 2, 3, 4, 9], [2, 3, 4]),
+    ],
+)
+def test_bounds_between_possible_values_leave_every_value_between_them(card_of, column, values, possible):
+    """Drawn a hundred times as often as there are values, none is left out but with a chance below 1e-40."""
+    field = make_fields(card_of({"a": column | {"missing": False}}), {})[0]
+    codes = field.encode({"a": pa.array(np.asarray(values, float))})[0]
+    assert field.grid.size == len(possible)
+    drawn = field.decode([np.repeat(codes, 100)], np.random.default_rng(0))["a"].to_numpy()
+    assert np.unique(drawn).tolist() == pytest.approx(np.asarray(possible).tolist())
+
+
+@pytest.mark.parametrize(
+    "column", [{"type": "integer", "bounds": ["0.2", "0.8"]}, {"type": "number", "bounds": ["0.01", "0.02"], "decimals": 1}]
+)
+def test_bounds_with_no_possible_value_are_refused_by_name(card_of, column):
+    with pytest.raises(GeneratorError, match="'narrow'"):
+        refuse_impossible(card_of({"narrow": column}))
+
+
+def test_estimated_bounds_leave_no_value_out(card_of):
+    field = make_fields(card_of({"a": {"type": "number", "decimals": 2, "missing": False}}), {"a": (0.0078125, 0.9921875)})[0]
+    assert (field.grid.starts[0], field.grid.high) == (0.0, 1.0)
