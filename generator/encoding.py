@@ -29,6 +29,8 @@ __all__ = ["BooleanField", "CategoryField", "Codes", "Field", "NumberField", "Va
 
 Codes = NDArray[np.int32]
 CELLS = 512
+LARGEST_WHOLE = 2.0**53
+"""Up to here every whole number is a float of its own."""
 
 
 def arrow_type(column: Column) -> pa.DataType:
@@ -235,12 +237,20 @@ def conform(batch: pa.RecordBatch | pa.Table, columns: Mapping[str, Column]) -> 
     return out
 
 
+def _texts(numbers: Array) -> Array:
+    """Floats as texts: whole numbers without a point, as codes are that a tool took for numbers."""
+    is_whole = pc.and_(pc.equal(numbers, pc.floor(numbers)), pc.less(pc.abs(numbers), LARGEST_WHOLE))
+    whole = pc.cast(pc.if_else(is_whole, numbers, pa.scalar(None, numbers.type)), pa.int64())
+    return pc.coalesce(pc.cast(whole, pa.string()), pc.cast(numbers, pa.string()))
+
+
 def _cast(array: Array, kind: pa.DataType) -> Array:
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
+    if pa.types.is_floating(array.type) and not pa.types.is_floating(kind):
+        array = pc.if_else(pc.is_nan(array), pa.scalar(None, array.type), array)
     if pa.types.is_string(kind) and pa.types.is_floating(array.type):
-        whole = pc.cast(array, pa.int64(), safe=True)
-        return pc.cast(whole, kind)
+        return _texts(array)
     if pa.types.is_timestamp(kind) and pa.types.is_timestamp(array.type):
         if (array.type.tz is None) == (kind.tz is None):
             return pc.cast(array, kind, safe=False)

@@ -10,6 +10,7 @@ from generator.base import BadTable, GeneratorError
 from generator.encoding import CategoryField, NumberField, conform
 from generator.fields import make_fields
 from generator.grids import make_grid
+from generator.registry import create
 from generator.relations import refuse_impossible
 
 
@@ -102,3 +103,32 @@ def test_bounds_with_no_possible_value_are_refused_by_name(card_of, column):
 def test_estimated_bounds_leave_no_value_out(card_of):
     field = make_fields(card_of({"a": {"type": "number", "decimals": 2, "missing": False}}), {"a": (0.0078125, 0.9921875)})[0]
     assert (field.grid.starts[0], field.grid.high) == (0.0, 1.0)
+
+
+def test_floats_that_are_codes_are_read_as_their_texts_and_nan_as_missing(card_of, target):
+    """A table of another reader, given straight to a fit."""
+    floats = np.array([1.0, 2.0, np.nan, 1.5, -0.0, 1e16])
+    kinds = {"category": {"type": "category"}, "integer": {"type": "integer", "bounds": [0, 9]}, "number": {"type": "number"}}
+    for kind in (np.float64, np.float32):
+        batch = pa.table({"category": floats.astype(kind), "integer": np.array([1, np.nan, 3, 4, 5, 6], kind), "number": floats})
+        found = conform(batch, card_of(kinds).columns)
+        assert found["category"].to_pylist()[:5] == ["1", "2", None, "1.5", "0"]
+        assert found["category"].null_count == 1
+        assert found["integer"].to_pylist() == [1, None, 3, 4, 5, 6]
+    boolean = conform(pa.table({"b": [1.0, 0.0, np.nan]}), card_of({"b": {"type": "boolean"}}).columns)["b"]
+    assert boolean.to_pylist() == [True, False, None]
+    card = card_of({"a": {"type": "category", "values": ["1", "2", "1.5"]}})
+    table = pa.table({"a": np.tile([1.0, 2.0, np.nan, 1.5], 300)})
+    fitted = create("dp-marginal").fit(table, card=card, target=target, rng=np.random.default_rng(0))
+    assert set(pa.Table.from_batches(fitted.sample(500, rng=np.random.default_rng(0)))["a"].to_pylist()) == {
+        "1",
+        "2",
+        "1.5",
+        None,
+    }
+
+
+def test_a_part_of_an_integer_is_refused_without_its_value(card_of):
+    with pytest.raises(BadTable, match="'a' cannot be read as integer") as refusal:
+        conform(pa.table({"a": [1.0, 7.25]}), card_of({"a": {"type": "integer", "bounds": [0, 9]}}).columns)
+    assert "7.25" not in str(refusal.value)
