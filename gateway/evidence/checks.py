@@ -3,6 +3,7 @@
 Invariants:
     - No key, no digest and no name is taken from the bundle on trust.
     - Every file is checked; a file that the manifest does not name fails the bundle.
+    - The log must show that this very manifest was let out: that a release was evaluated, or waits for reviewers, is not enough.
     - Nothing here needs a database or a network.
 """
 
@@ -31,6 +32,7 @@ OUTSIDE = frozenset({MANIFEST, ENVELOPE, PROOF})
 SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
 MAX_DOCUMENT = 8 << 20
 HEX_DIGITS = 64
+LET_OUT = "release.released"
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,8 +209,16 @@ def _proof(folder: Path, manifest: bytes, document: Mapping[str, Any], trusted: 
     text = _read(folder / PROOF).decode("utf-8", "replace")
     leaf = verify_tlog_proof(text, keys=trusted.log)
     event = leaf.document
-    if event.get("id") != document.get("audit_event_id"):
-        raise VerificationFailed("the log proof is about another event than the manifest names")
-    if (event.get("data") or {}).get("manifest_digest") != sha256_hex(manifest):
+    data, subjects = event.get("data") or {}, event.get("subjects") or {}
+    if event.get("kind") != LET_OUT:
+        raise VerificationFailed(f"the log proof shows {str(event.get('kind'))[:80]!r}, not that the release was let out")
+    if subjects.get("release") != document.get("release_id"):
+        raise VerificationFailed("the log proof is about another release")
+    if data.get("manifest_digest") != sha256_hex(manifest):
         raise VerificationFailed("the log records another manifest for this release")
+    # The manifest is written before reviewers vote: it names the event that asked them, and the approval names that one again.
+    # Approvals of the first edition did not; the digest above ties them to the manifest all the same.
+    named = data.get("audit_event_id", document.get("audit_event_id")) if data.get("by") == "review" else event.get("id")
+    if named != document.get("audit_event_id"):
+        raise VerificationFailed("the log proof is about another event than the manifest names")
     return True

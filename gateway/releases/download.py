@@ -126,7 +126,7 @@ def _open(
 def _reader_of(house: House, work: Work, release: Release, artifact: Artifact) -> io.RawIOBase | io.BytesIO:
     if artifact.location:
         return Artifacts(work).reader(house, artifact)
-    return io.BytesIO((tlog_proof(work, release.released_event_id or "") or "").encode())
+    return io.BytesIO((tlog_proof(work, release.handover_event_id or "") or "").encode())
 
 
 def _resolve(byte_range: tuple[int | None, int | None] | None, size: int) -> tuple[int, int]:

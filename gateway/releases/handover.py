@@ -1,7 +1,8 @@
 """Hand a release over to its requester: tokens, and the list of what they open.
 
 Invariants:
-    - No token before the release's event stands in a signed checkpoint; none for a release that is not `released`.
+    - No token before the event that lets the release out stands in a signed checkpoint, which under review is the approval;
+      none for a release that is not `released`.
     - The ticket is looked at again whenever a token is issued: it must still justify the release.
 """
 
@@ -68,7 +69,7 @@ def _check_open(work: Work, release: Release, now: datetime) -> None:
         raise Conflict(f"the release is {release.status}; only a released one is handed over", code="wrong-status")
     if release.expires_at is not None and release.expires_at <= now:
         raise Conflict("the release has expired", code="wrong-status", unlock=("request it anew under a valid ticket",))
-    index = event_is_included(work, release.released_event_id or "")
+    index = event_is_included(work, release.handover_event_id or "")
     if index is None or signed_covering(work, index) is None:
         raise Conflict("the release does not stand in a signed checkpoint of the log yet", code="not-included")
 
@@ -131,7 +132,7 @@ def _issue(
 def requester_artifacts(work: Work, release: Release) -> list[Artifact]:
     """What the requester receives: the bundle, with the log proof once the release is in the tree."""
     listed = Artifacts(work).of(release.id, audience="requester")
-    proof = None if release.released_event_id is None else tlog_proof(work, release.released_event_id)
+    proof = None if release.handover_event_id is None else tlog_proof(work, release.handover_event_id)
     if proof is not None:
         raw = proof.encode()
         listed.append(

@@ -238,7 +238,7 @@ def _columns(conclusion: Conclusion, spent: Mapping[str, Any], target: Status, n
     if target is not Status.BLOCKED:
         values |= {"manifest_digest": conclusion.manifest_digest, "released_event_id": conclusion.event_id}
     if target is Status.RELEASED:
-        values |= {"released_at": now, "expires_at": now + conclusion.expires_in}
+        values |= {"released_at": now, "expires_at": now + conclusion.expires_in, "handover_event_id": conclusion.event_id}
     if target is Status.BLOCKED:
         values |= {"closed_at": now, "close_reason": "blocked"}
     return values

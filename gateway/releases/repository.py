@@ -27,7 +27,12 @@ PAGE = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """One release as it stands in the database."""
+    """One release as it stands in the database.
+
+    Attributes:
+        released_event_id: The event that the manifest names: it was evaluated, and let out or given to reviewers.
+        handover_event_id: The event that let it out, which under review is a later one; None until then.
+    """
 
     id: str
     principal: str
@@ -56,6 +61,7 @@ class Release:
     generator_version: str | None
     manifest_digest: str | None
     released_event_id: str | None
+    handover_event_id: str | None
     failure: Mapping[str, Any] | None
     fence: int
     requested_at: datetime

@@ -4,7 +4,7 @@ Invariants:
     - The requester never votes, whatever name or second account is used: account ids are compared.
     - Votes are hidden until all are in; one rejection blocks, enough approvals release.
     - What was rejected can never be opened: the keys of its artifacts are destroyed in the transaction that blocks it.
-    - Each vote is a leaf, with its comment.
+    - Each vote is a leaf, with its comment. So is what lets a release out, and no token exists before that one is in the tree.
 """
 
 from __future__ import annotations
@@ -132,6 +132,7 @@ def _decide(work: Work, releases: Releases, release: Release, votes: Sequence[Vo
     policy = Policies(work).get(str(release.policy), version=release.policy_version).policy
     expires = now + policy.spec.access.release_expires
     move = releases.move(release, Status.RELEASED, at=now, released_at=now, expires_at=expires)
-    data = {"by": "review", "manifest_digest": release.manifest_digest}
-    log.append(move.event, at=now, **subjects_of(release), data=data)
+    data = {"by": "review", "manifest_digest": release.manifest_digest, "audit_event_id": release.released_event_id}
+    event = log.append(move.event, at=now, **subjects_of(release), data=data)
+    releases.put(release.id, handover_event_id=event)
     return Status.RELEASED

@@ -38,6 +38,7 @@ release = Table(
     Column("generator_version", String(64)),
     Column("manifest_digest", String(64), index=True),
     Column("released_event_id", String(64)),
+    Column("handover_event_id", String(64)),
     Column("failure", Json),
     Column("fence", BigInteger, nullable=False, default=0),
     Column("requested_at", Instant, nullable=False),
