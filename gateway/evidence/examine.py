@@ -147,9 +147,10 @@ def _crate(members: Members) -> bool:
 
 
 def _events(members: Members, index: Mapping[str, Any], trusted: TrustedKeys) -> tuple[Mapping[str, Any], ...]:
-    lines = members.get("events.jsonl", b"").decode("utf-8", "replace").splitlines()
+    # Canonical JSON holds U+2028, U+0085 and their like as they are: only the line feed ends an event.
+    lines = members.get("events.jsonl", b"").decode("utf-8", "replace").removesuffix("\n").split("\n")
     names = sorted(name for name in members if name.startswith(PROOFS))
-    if len(names) != len(lines) or not lines:
+    if len(names) != len(lines) or not names:
         raise VerificationFailed(f"{len(lines)} events have {len(names)} proofs")
     return tuple(_event(name, members[name], line, index, trusted) for name, line in zip(names, lines, strict=True))
 

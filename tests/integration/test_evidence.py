@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from gateway.audit import Log
 from gateway.errors import Conflict, NotFound
 from gateway.evidence.archive import read_archive, write_archive
 from gateway.evidence.attestation import INDEX, INDEX_ENVELOPE
@@ -27,8 +28,12 @@ from gateway.telemetry import utc_now
 Released = tuple[Any, Callable[[], Release]]
 
 
-def denied(town: Any) -> str:
-    answer = town.ask(purpose="marketing")
+LINE_BREAKS = "\u2028\u2029\x85\x0b\x0c\x1c\x1d\x1e\r\n"
+"""All that some reader takes for the end of a line."""
+
+
+def denied(town: Any, **changes: Any) -> str:
+    answer = town.ask(purpose="marketing", **changes)
     assert answer.status_code == 403, answer.text
     town.sequence()
     with town.house.database.read() as work:
@@ -66,6 +71,16 @@ def forged(members: dict[str, bytes], name: str, content: bytes) -> dict[str, by
         if file["name"] == name:
             file |= {"size": len(content), "sha256": sha256_hex(content)}
     return {**members, name: content, INDEX: json.dumps(index).encode()}
+
+
+def test_line_breaks_in_what_was_asked_do_not_break_its_evidence(town: Any, tmp_path: Path) -> None:
+    """A column named with them stands in the event as it was asked for, and is no end of a line."""
+    release_id = denied(town, columns=[f"age{character}x" for character in LINE_BREAKS])
+    with town.house.database.read() as work:
+        payloads = "".join(entry.payload for entry in Log(work).of_release(release_id))
+    assert {"\u2028", "\x85"} <= set(payloads)
+    checks = examined(town, tmp_path, evidence_zip(town.house, release_id))
+    assert [check for check in checks if not check.ok] == []
 
 
 def test_a_refusal_has_evidence_that_rebuilds_and_verifies(town: Any, tmp_path: Path) -> None:
