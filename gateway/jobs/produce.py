@@ -41,10 +41,12 @@ def produce(house: House, release_id: str) -> dict[str, Any] | None:
     taken = take_up(house, release_id, now=utc_now())
     if taken is None:
         return None
+    was_read = False
     try:
         with scratch_folder(house, prefix="production-") as scratch:
             order = _order(house, taken, scratch)
             note_reading(house, taken, now=utc_now())
+            was_read = True
             answer = run_production(order, progress=_Teller(house, taken), timeout=house.settings.job_timeout)
             if isinstance(answer, Outcome):
                 return _sealed(house, taken, answer, scratch)
@@ -52,7 +54,7 @@ def produce(house: House, release_id: str) -> dict[str, Any] | None:
             _fail(house, taken, answer)
     except TicketgateError as error:
         logger("jobs").error("a production broke", release_id=release_id, code=error.slug, detail=error.detail)
-        _fail(house, taken, Failure(code=error.slug, message=error.detail, data_was_read=True))
+        _fail(house, taken, Failure(code=error.slug, message=error.detail, data_was_read=was_read))
     return None
 
 

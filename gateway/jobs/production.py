@@ -19,10 +19,11 @@ import resource
 import secrets
 import signal
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import pyarrow as pa
@@ -58,12 +59,17 @@ SHARE = {"read": 0.05, "generate": 0.55, "sample": 0.65, "evaluate": 0.98}
 class Teller:
     """Writes progress lines; remembers whether the confidential table was opened."""
 
+    channel: TextIO
     data_was_read: bool = False
 
     def tell(self, share: float, stage: str, phase: str) -> None:
         """One JSON line for the worker."""
-        sys.stdout.write(json.dumps({"progress": round(share, 4), "stage": stage, "phase": phase}) + "\n")
-        sys.stdout.flush()
+        self.say({"progress": round(share, 4), "stage": stage, "phase": phase})
+
+    def say(self, message: Mapping[str, Any]) -> None:
+        """Any message, at once."""
+        self.channel.write(json.dumps(message) + "\n")
+        self.channel.flush()
 
 
 def produce(order: Order, teller: Teller) -> Outcome:
@@ -200,7 +206,7 @@ def main() -> int:
     """Entry point of `python -m gateway.jobs.production`."""
     order = Order.model_validate_json(sys.stdin.read())
     _bound_self(order.memory_mb)
-    teller = Teller()
+    teller = Teller(_own_channel())
     try:
         answer: Outcome | Failure = produce(order, teller)
     except (TableInvalid, InputsInvalid, GeneratorError) as error:
@@ -209,8 +215,17 @@ def main() -> int:
         answer = Failure(code="out-of-memory", message="the production needed more memory than a release may take",
                          data_was_read=teller.data_was_read)  # fmt: skip
     kind = "outcome" if isinstance(answer, Outcome) else "failure"
-    sys.stdout.write(json.dumps({kind: answer.model_dump(mode="json")}) + "\n")
+    teller.say({kind: answer.model_dump(mode="json")})
     return 0
+
+
+def _own_channel() -> TextIO:
+    """Standard output for messages alone: what a library prints, from Python or not, goes nowhere."""
+    channel = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+    return channel
 
 
 def _code(error: Exception) -> str:

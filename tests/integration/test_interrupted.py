@@ -14,6 +14,7 @@ from sqlalchemy import select
 from gateway.budget import Ledgers
 from gateway.db.tables.evidence import release_fingerprint
 from gateway.db.tables.storage import data_key
+from gateway.errors import Unavailable
 from gateway.jobs import conclude as concluding
 from gateway.jobs import produce as producing
 from gateway.jobs.conclude import conclude_production
@@ -154,3 +155,20 @@ def test_an_attempt_that_another_replaced_has_no_key(town: Town) -> None:
     assert conclude_production(town.house, first) == Status.EVALUATING
     assert all("/00000002-" in name for name in sealed_bytes(town, first["release_id"]))
     assert conclude_production(town.house, second) == Status.RELEASED
+
+
+@pytest.mark.parametrize(("where", "outcome"), [("scratch_folder", "unread"), ("run_production", "spent")])
+def test_what_broke_before_the_table_was_opened_costs_nothing(
+    town: Town, monkeypatch: pytest.MonkeyPatch, where: str, outcome: str
+) -> None:
+    def broken(*_: object, **__: object) -> Any:
+        raise Unavailable("planted")
+
+    monkeypatch.setattr(producing, where, broken)
+    release_id = asked(town)
+    assert producing.produce(town.house, release_id) is None
+    assert town.release(release_id).status is Status.FAILED
+    with town.house.database.read() as work:
+        (charge,) = Ledgers(work).charges_of_release(release_id)
+    assert charge.settlement is not None
+    assert charge.settlement.outcome == outcome
