@@ -23,7 +23,7 @@ from gateway.audit.heads import Claim, check_stored, collect_claims
 from gateway.audit.merkle import EMPTY_ROOT, HASH_SIZE
 from gateway.audit.note import NoteVerifier
 from gateway.audit.rows import as_bytes, raw_columns
-from gateway.audit.tiles import TILE_BYTES, TILE_WIDTH, fold, tile_address, tile_key
+from gateway.audit.tiles import TILE_BYTES, TILE_WIDTH, fold, tile_address
 from gateway.audit.walk import Walk, check_pending, check_strays, walk_leaves
 from gateway.db.tables.audit import tile
 from gateway.db.work import Database, Work
@@ -71,7 +71,7 @@ def verify_log(
         _judge_claims(walk, heads.claims, report)
         check_stored(heads, walk.extent, report)
         check_strays(work, size, report)
-        _check_tiles(work, max(head, walk.extent), report)
+        _check_tiles(work, walk.extent, report)
         pending = check_pending(work, report)
     return Findings(size, report.sorted(), pending=pending, signed_size=max(trusted, default=0), left_out=report.left_out)
 
@@ -97,8 +97,8 @@ def _judge_leaves(walk: Walk, trusted: dict[int, bytes], report: Report) -> None
             _judge_single(walk, index, trusted, report)
         else:
             report.add(FindingKind.INSERTED, index, f"the row at {index} was never a leaf; the one that was stands elsewhere")
-    if walk.tail < walk.size:
-        report.add(FindingKind.TRUNCATED, walk.tail, f"the rows of leaves {walk.tail} to {walk.size - 1} are missing")
+    _judge_missing(walk, trusted, report)
+    lost += any(begin < walk.tail for begin, _ in walk.gaps)
     if moved and not lost and len(moved) == len(walk.rows):
         for index in moved:
             report.add(FindingKind.REORDERED, index, f"the row at {index} is that of leaf {home[walk.rows[index]]}")
@@ -106,6 +106,16 @@ def _judge_leaves(walk: Walk, trusted: dict[int, bytes], report: Report) -> None
         report.add(
             FindingKind.REORDERED, moved[0], f"{len(moved)} rows from {moved[0]} to {moved[-1]} stand at other leaves' places"
         )
+
+
+def _judge_missing(walk: Walk, trusted: dict[int, bytes], report: Report) -> None:
+    """Long stretches without rows and tiles, and the end of the log."""
+    for begin, end in walk.gaps:
+        if begin < walk.tail:
+            report.add(FindingKind.DELETED, begin, f"the rows of leaves {begin} to {end - 1} are missing, and so are their tiles")
+    if walk.tail < walk.size:
+        who = "" if max(trusted, default=0) > walk.tail else "; only a checkpoint without a trusted signature claims them"
+        report.add(FindingKind.TRUNCATED, walk.tail, f"the rows of leaves {walk.tail} to {walk.size - 1} are missing{who}")
 
 
 def _judge_single(walk: Walk, index: int, trusted: dict[int, bytes], report: Report) -> None:
@@ -131,31 +141,39 @@ def _judge_claims(walk: Walk, claims: Sequence[Claim], report: Report) -> None:
             report.add(FindingKind.FORKED_CHECKPOINT, good, detail)
 
 
-def _check_tiles(work: Work, head: int, report: Report) -> None:
-    """Compare every tile above the leaves with the tiles below it, and look for tiles that should not be."""
-    expected, level, count = {}, 0, head
-    while count:
-        for index in range((count + TILE_WIDTH - 1) // TILE_WIDTH):
-            expected[tile_key(level, index)] = min(count - index * TILE_WIDTH, TILE_WIDTH) * HASH_SIZE
-        level, count = level + 1, count // TILE_WIDTH
+def _check_tiles(work: Work, extent: int, report: Report) -> None:
+    """Compare every tile above the leaves with the tiles below it, and look for tiles that should not be, or are not there."""
     roots: dict[tuple[int, int], bytes] = {}
-    seen = set()
+    due = dict.fromkeys(range(MAX_LEVELS), 0)
     for key, data in _tiles(work):
         if not isinstance(key, int):
             report.add(FindingKind.TAMPERED_TILE, None, f"a tile has the key {key!r}")
             continue
         level, index = tile_address(key)
-        seen.add(key)
-        if key not in expected or len(data) != expected[key]:
-            detail = f"tile {index} of level {level} has {len(data)} bytes instead of {expected.get(key, 0)}"
+        expected = max(0, min(_hashes(level, extent) - index * TILE_WIDTH, TILE_WIDTH)) * HASH_SIZE
+        if expected == 0 or len(data) != expected:
+            detail = f"tile {index} of level {level} has {len(data)} bytes instead of {expected}"
             report.add(FindingKind.TAMPERED_TILE, _first_leaf(level, index), detail)
         if len(data) == TILE_BYTES:
             roots[level, index] = fold(data)
         if level > 0:
             _check_parents(data, level, index, roots, report)
-    for key in sorted(set(expected) - seen):
-        level, index = tile_address(key)
-        report.add(FindingKind.TAMPERED_TILE, _first_leaf(level, index), f"tile {index} of level {level} is missing")
+        if expected:
+            _tell_missing(level, due[level], index, report)
+            due[level] = index + 1
+    for level, begin in due.items():
+        _tell_missing(level, begin, -(-_hashes(level, extent) // TILE_WIDTH), report)
+
+
+def _hashes(level: int, extent: int) -> int:
+    """How many hashes stand in all tiles of a level; none at a level that no log reaches."""
+    return extent // TILE_WIDTH**level if 0 <= level < MAX_LEVELS else 0
+
+
+def _tell_missing(level: int, begin: int, end: int, report: Report) -> None:
+    if begin < end:
+        which = f"tile {begin}" if end == begin + 1 else f"each tile from {begin} to {end - 1}"
+        report.add(FindingKind.TAMPERED_TILE, _first_leaf(level, begin), f"{which} of level {level} is missing")
 
 
 def _tiles(work: Work) -> Iterator[tuple[Any, bytes]]:

@@ -1,7 +1,8 @@
 """Walk over all leaves once: rows against their payloads, rows against tiles, and the roots that both give.
 
 Invariants:
-    - Memory does not grow with the log, except for what is wrong with it.
+    - Memory does not grow with the log, except for what is wrong with it. Time grows with what is there, never with what a
+      checkpoint merely claims: where neither rows nor tiles are, the walk goes on at the next one.
     - Nothing is concluded here about who is right when row and tile differ; `verify_log` asks the signed roots.
 """
 
@@ -26,6 +27,8 @@ __all__ = ["Fold", "Walk", "check_pending", "check_strays", "walk_leaves"]
 BATCH_TILES = 16
 BATCH = BATCH_TILES * TILE_WIDTH
 MAX_STRAYS = 100
+GREATEST = 2**63 - 1
+"""The greatest number that a column holds."""
 
 _ROWS = raw_columns(audit_event)
 
@@ -71,6 +74,7 @@ class Walk:
         rows: Hash of the row's payload where it differs from the tile, by index.
         tiles: Hash in the tile where it differs from the row, or where there is no row, by index.
         missing: Indices without a row.
+        gaps: Long stretches (begin, end) with neither rows nor tiles; their indices do not stand in `missing`.
         tail: Behind this index there is no row.
         extent: Behind this index there is neither row nor hash.
     """
@@ -81,6 +85,7 @@ class Walk:
     rows: dict[int, bytes] = field(default_factory=dict)
     tiles: dict[int, bytes] = field(default_factory=dict)
     missing: list[int] = field(default_factory=list)
+    gaps: list[tuple[int, int]] = field(default_factory=list)
     tail: int = 0
     extent: int = 0
 
@@ -112,16 +117,22 @@ def walk_leaves(
     walk = Walk(size)
     by_rows: Fold | None = Fold()
     by_tiles = by_rows  # one fold, as long as rows and tiles agree
-    for index, row, held in _pairs(work, size, report, progress):
-        found = None if row is None else _check_row(row, index, report)
-        walk.compare(index, found, held)
-        if by_rows is by_tiles and found != held:
-            by_tiles = None if by_rows is None else by_rows.copy()
-        by_tiles = _extend(by_rows, found) if by_rows is by_tiles else _extend(by_tiles, held)
-        by_rows = by_tiles if by_rows is by_tiles else _extend(by_rows, found)
-        if index + 1 in sizes:
-            _note_root(walk.row_roots, by_rows, index + 1)
-            _note_root(walk.tile_roots, by_tiles, index + 1)
+    for begin, end, rows, tiles in _batches(work, size, report):
+        if not rows and not tiles:
+            walk.gaps.append((begin, end))
+            by_rows = by_tiles = None
+        for index, row, held in _pairs(begin, end, rows, tiles):
+            found = None if row is None else _check_row(row, index, report)
+            walk.compare(index, found, held)
+            if by_rows is by_tiles and found != held:
+                by_tiles = None if by_rows is None else by_rows.copy()
+            by_tiles = _extend(by_rows, found) if by_rows is by_tiles else _extend(by_tiles, held)
+            by_rows = by_tiles if by_rows is by_tiles else _extend(by_rows, found)
+            if index + 1 in sizes:
+                _note_root(walk.row_roots, by_rows, index + 1)
+                _note_root(walk.tile_roots, by_tiles, index + 1)
+        if progress is not None:
+            progress(end, size)
     return walk
 
 
@@ -137,7 +148,7 @@ def check_pending(work: Work, report: Report) -> int:
 
 def check_strays(work: Work, size: int, report: Report) -> None:
     """Look for rows with an index that the tree does not have."""
-    outside = (audit_event.c.leaf_index < 0) | (audit_event.c.leaf_index >= size)
+    outside = (audit_event.c.leaf_index < 0) | (audit_event.c.leaf_index >= min(size, GREATEST))
     query = (
         select(type_coerce(audit_event.c.leaf_index, NullType()).label("leaf_index"))
         .where(outside)
@@ -161,11 +172,10 @@ def _note_root(roots: dict[int, bytes], fold: Fold | None, size: int) -> None:
         roots[size] = fold.root()
 
 
-def _pairs(
-    work: Work, size: int, report: Report, progress: Callable[[int, int], None] | None
-) -> Iterator[tuple[int, Any | None, bytes | None]]:
-    """Index, row and hash in the tile of every leaf."""
-    for begin in range(0, size, BATCH):
+def _batches(work: Work, size: int, report: Report) -> Iterator[tuple[int, int, dict[int, Any], dict[int, bytes]]]:
+    """Rows by index and tiles by number, one stretch after the other; one with neither reaches to the next that has some."""
+    begin = 0
+    while begin < size:
         end = min(begin + BATCH, size)
         within = (audit_event.c.leaf_index >= begin) & (audit_event.c.leaf_index < end)
         rows: dict[int, Any] = {}
@@ -177,12 +187,29 @@ def _pairs(
         first = begin // TILE_WIDTH
         query = raw_columns(tile).where(tile.c.key >= tile_key(0, first), tile.c.key < tile_key(0, first + BATCH_TILES))
         tiles = {row.key: as_bytes(row.data) for row in work.execute(query)}
-        for index in range(begin, end):
-            offset = index % TILE_WIDTH * HASH_SIZE
-            held = tiles.get(index // TILE_WIDTH, b"")[offset : offset + HASH_SIZE]
-            yield index, rows.get(index), held if len(held) == HASH_SIZE else None
-        if progress is not None:
-            progress(end, size)
+        if not rows and not tiles:
+            end = _next_begin(work, end, size)
+        yield begin, end, rows, tiles
+        begin = end
+
+
+def _next_begin(work: Work, begin: int, size: int) -> int:
+    """Where the next stretch with rows or tiles begins; `size` when there is none."""
+    index, key = type_coerce(audit_event.c.leaf_index, NullType()), type_coerce(tile.c.key, NullType())
+    rows = select(index).where(audit_event.c.leaf_index >= begin, audit_event.c.leaf_index < min(size, GREATEST))
+    tiles = select(key).where(tile.c.key >= tile_key(0, begin // TILE_WIDTH), tile.c.key < tile_key(1, 0))
+    row = work.execute(rows.order_by(audit_event.c.leaf_index).limit(1)).scalar_one_or_none()
+    number = work.execute(tiles.order_by(tile.c.key).limit(1)).scalar_one_or_none()
+    found = [row if isinstance(row, int) else size, number * TILE_WIDTH if isinstance(number, int) else size]
+    return size if min(found) >= size else max(begin, min(found) // BATCH * BATCH)
+
+
+def _pairs(begin: int, end: int, rows: dict[int, Any], tiles: dict[int, bytes]) -> Iterator[tuple[int, Any | None, bytes | None]]:
+    """Index, row and hash in the tile of every leaf of a stretch; nothing of one without either."""
+    for index in range(begin, end if rows or tiles else begin):
+        offset = index % TILE_WIDTH * HASH_SIZE
+        held = tiles.get(index // TILE_WIDTH, b"")[offset : offset + HASH_SIZE]
+        yield index, rows.get(index), held if len(held) == HASH_SIZE else None
 
 
 def _check_row(row: Any, index: int | None, report: Report) -> bytes:

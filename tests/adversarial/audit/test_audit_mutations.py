@@ -48,9 +48,9 @@ class Victim:
         connection.close()
         return found
 
-    def verify(self) -> Findings:
+    def verify(self, progress: Callable[[int, int], None] | None = None) -> Findings:
         database = Database(f"sqlite:///{self.path}")
-        found = verify_log(database, keys=[SIGNER.verifier], anchor=self.anchor)
+        found = verify_log(database, keys=[SIGNER.verifier], anchor=self.anchor, progress=progress)
         database.dispose()
         return found
 
@@ -456,6 +456,40 @@ def test_all_checkpoints_deleted(victim: Victim):
 def test_a_checkpoint_too_many(victim: Victim):
     victim.execute("INSERT INTO checkpoint VALUES (100, ?, NULL)", sha256(b"").digest())
     assert victim.found() == {("forked-checkpoint", 5)}
+
+
+@pytest.mark.parametrize("size", [301, 10**6, 10**12, 2**62, 2**63 - 1])
+def test_a_checkpoint_of_a_log_that_nobody_holds(victim: Victim, size: int):
+    """Whoever may write checkpoint rows must not make a verification endless: it walks over what is there, not what is claimed."""
+    victim.execute("INSERT INTO checkpoint VALUES (?, ?, NULL)", size, bytes(32))
+    done = []
+    found = victim.verify(progress=lambda *state: done.append(state))
+    assert [(item.kind.value, item.index) for item in found.findings] == [("truncated", 300)]
+    assert "without a trusted signature" in found.findings[0].detail
+    assert len(done) <= 2
+    victim.execute("UPDATE tile SET data = CAST(data || ? AS BLOB) WHERE key = 1", bytes(32))
+    assert ("truncated", 300) in victim.found()
+
+
+def test_a_signed_checkpoint_of_a_log_that_nobody_holds(victim: Victim):
+    """The same with the stolen key, in the database and in the anchor."""
+    note = SIGNER.sign(Checkpoint("gate.example/log", 10**15, bytes(32)).to_text())
+    victim.execute("INSERT INTO checkpoint VALUES (?, ?, ?)", 10**15, bytes(32), note)
+    victim.edit_lines(lambda lines: [*lines, json.dumps(note) + "\n"])
+    assert victim.found() == {("truncated", 300)}
+
+
+def test_a_row_and_a_tile_far_behind_the_log(victim: Victim):
+    """A forged row or tile at the claimed end makes the walk neither long nor blind for what lies before it."""
+    victim.execute("INSERT INTO checkpoint VALUES (?, ?, NULL)", 10**12, bytes(32))
+    forge(victim, 10**12 - 1)
+    victim.execute("INSERT INTO tile VALUES (?, ?)", tile_key(0, 10**9), bytes(32))
+    done = []
+    found = victim.verify(progress=lambda *state: done.append(state))
+    told = {(item.kind.value, item.index) for item in found.findings}
+    assert len(done) <= 6
+    assert ("deleted", 300) in told
+    assert found.left_out > 0
 
 
 # --- history rewritten as a whole ------------------------------------------------------------------------------------------------
