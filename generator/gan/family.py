@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from generator.gan.generator import RowGenerator
 from generator.gan.network import GanNetwork
 from generator.sgd.family import Network, NeuralGenerator
 from generator.sgd.fitted import FittedNeural
@@ -35,4 +36,4 @@ def create(name: str, values: GanParameters) -> NeuralGenerator:
 
 def load(folder: Path, *, digest: str) -> FittedNeural:
     """Read a saved model."""
-    return load_with(folder, digest=digest, rebuild=GanNetwork.rebuilt)
+    return load_with(folder, digest=digest, rebuild=RowGenerator.rebuilt)
