@@ -90,14 +90,15 @@ class PateParameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    teachers: int = Field(default=500, ge=2, le=100_000, description="Shards of units; each teaches once a round.")
-    rounds: int = Field(default=6, ge=1, le=1000, description="How often the teachers vote.")
-    root_queries: int = Field(default=32, ge=2, le=256, description="Square root of the generated rows voted on in a round.")
-    student_steps: int = Field(default=60, ge=1, le=10_000, description="Steps of student and generator after each vote.")
-    histogram_share: float = Field(default=0.4, gt=0, le=0.9, description="Share of the budget for one-way histograms.")
+    teachers: int | None = Field(
+        default=None, ge=2, le=100_000, description="Shards of units; None: one for each 8 units, by a noisy count."
+    )
+    rounds: int = Field(default=3, ge=1, le=1000, description="How often the teachers vote.")
+    root_queries: int = Field(default=24, ge=2, le=128, description="Square root of the generated rows voted on in a round.")
+    student_steps: int = Field(default=300, ge=1, le=10_000, description="Steps of the generator after each vote.")
+    histogram_share: float = Field(default=0.3, gt=0, le=0.9, description="Share of the budget for one-way histograms.")
     noise_width: Width = 64
     generator_width: Width = 128
-    discriminator_width: Width = 128
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
 
