@@ -6,7 +6,8 @@ the decision rests on is read, decided, written and logged together; a refusal i
 Invariants:
     - One signed request makes one release, however often the same bytes arrive.
     - A permitted request has a reserve in the ledger and a job in the queue when the transaction ends; a denied one has neither.
-    - A permitted request counts against its ticket: as a use when it is released, as an attempt as long as it is not.
+    - A permitted request counts against its ticket: as a use when it is released, as an attempt as long as it is not. Requests on
+      one ticket are decided one after the other, so that two at once cannot both be its last use.
 """
 
 from __future__ import annotations
@@ -135,6 +136,8 @@ def _with_delta(work: Work, request: RequestFacts) -> RequestFacts:
 
 
 def _decide_in(work: Work, verified: VerifiedRequest, request: RequestFacts, answer: TicketAnswer, *, now: datetime) -> _Made:
+    if answer.ticket is not None:
+        work.hold(f"ticket {answer.ticket.key}")  # before any ledger: requests for several datasets may count on one ticket
     dataset = registered(work, request.dataset)
     policies = enforceable(work)
     policy, candidates = select_policy(policies, dataset=request.dataset, named=request.policy)

@@ -166,6 +166,12 @@ def town(template: Town, tmp_path: Path) -> Iterator[Town]:
     house.database.dispose()
 
 
+@pytest.fixture
+def found_town() -> Callable[..., Town]:
+    """Found a town with settings of its own, e.g. on PostgreSQL."""
+    return make_town
+
+
 @pytest.fixture(scope="module")
 def released(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Town, Callable[[], Release]]]:
     """A town in which productions cost a few seconds each: shared by the tests of a module."""
