@@ -269,3 +269,20 @@ def test_who_holds_a_subject_makes_others_wait_until_the_end(database: Database)
     for thread in threads:
         thread.join()
     assert words(database) == list(range(6))
+
+
+def test_an_error_holds_no_values_of_its_statement(database: Database) -> None:
+    attempt(database, lambda work: write(work, 1))
+    with pytest.raises(IntegrityError) as caught:
+        attempt(database, lambda work: write(work, 1, "canary-9c1f"))
+    assert "canary-9c1f" not in f"{caught.value}{caught.value!r}"
+    assert "INSERT INTO word" in str(caught.value)
+
+
+def test_scrubbing_says_whether_the_log_is_empty(database: Database) -> None:
+    attempt(database, lambda work: write(work, 1))
+    with database.read() as reader:
+        reader.execute(text("SELECT id FROM word")).all()
+        attempt(database, lambda work: write(work, 2))
+        assert database.scrub() is not database.is_sqlite
+    assert database.scrub()
