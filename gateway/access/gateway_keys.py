@@ -164,6 +164,7 @@ class GatewayKeys:
         if key.state != "retired":
             raise Conflict(f"only a retired key can be destroyed; this one is {key.state}")
         ends = {"verifies_until": now} if key.purpose == "token" else {}
+        self._work.shreds = True
         self._set(kid, state="destroyed", sealed=None, destroyed_at=now, **ends)
         return (KeyEvent("destroyed", kid, key.purpose, now),)
 

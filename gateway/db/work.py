@@ -8,6 +8,9 @@ Invariants:
     - A database that cannot take the write (disk full, lock held too long, server gone) raises `NotRecorded`: callers
       answer 503 and nothing was changed.
     - SQLite write transactions begin IMMEDIATE, so that two writers queue instead of failing half-way.
+    - What SQLite deletes is overwritten, and after a transaction that says `shreds` its write-ahead log is emptied: a deleted
+      key lies in no file of the database. A reader with an older view puts that off to a later commit.
+    - Errors never hold the values of a statement.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ from gateway.errors import NotRecorded
 __all__ = ["Database", "Work", "driver_text"]
 
 BUSY_TIMEOUT_MS = 15_000
+SCRUB_PATIENCE_MS = 500
 DISK_FULL = "53100"
 HELD = 0x7467
 """The key space of `Work.hold` among PostgreSQL's advisory locks of two keys; the sequencer's has one key."""
@@ -45,11 +49,13 @@ class Work:
         connection: What repositories execute on.
         is_sqlite: Whether the one-writer rules of SQLite hold (else PostgreSQL).
         facts: What repositories of this one transaction share; gone with it.
+        shreds: Whether it deletes something that nobody may find again; set by the repository that deletes.
     """
 
     connection: Connection
     is_sqlite: bool
     is_committed: bool = field(default=False, init=False)
+    shreds: bool = field(default=False, init=False)
     facts: dict[str, Any] = field(default_factory=dict, init=False)
 
     def commit(self) -> None:
@@ -83,6 +89,7 @@ class Database:
         self.url = url
         self.is_sqlite = url.startswith("sqlite")
         self.engine = _sqlite_engine(url) if self.is_sqlite else _postgres_engine(url, pool_size)
+        self._must_scrub = False
 
     @contextmanager
     def begin(self) -> Iterator[Work]:
@@ -113,6 +120,8 @@ class Database:
                     # An interrupted connection was given up by the pool: asking it would hide what interrupted it.
                     if not work.is_committed and self.is_sqlite and not connection.invalidated:
                         connection.rollback()
+            if self.is_sqlite and work.is_committed and (work.shreds or self._must_scrub):
+                self._must_scrub = not self.scrub(patience_ms=SCRUB_PATIENCE_MS if work.shreds else 0)
         except (IntegrityError, ProgrammingError, DataError) as error:
             if getattr(error.orig, "sqlstate", None) not in GONE:
                 raise
@@ -121,6 +130,22 @@ class Database:
             raise _not_recorded(error) from error
         except PoolTimeout as error:
             raise NotRecorded("no connection to the database is free") from error
+
+    def scrub(self, *, patience_ms: int = 0) -> bool:
+        """Empty SQLite's write-ahead log, which holds pages as they were before something was deleted from them.
+
+        Args:
+            patience_ms: How long to wait for readers with an older view.
+
+        Returns:
+            Whether it is empty now; True on PostgreSQL, whose log is the operator's to prune.
+        """
+        if not self.is_sqlite:
+            return True
+        with self.engine.connect() as connection:
+            connection.exec_driver_sql(f"PRAGMA busy_timeout={patience_ms}")
+            is_busy = bool(connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()[0])
+        return not is_busy
 
     def ping(self) -> None:
         """Check that the database answers.
@@ -154,7 +179,7 @@ def _not_recorded(error: DBAPIError) -> NotRecorded:
 
 def _sqlite_engine(url: str) -> Engine:
     # One connection a transaction: SQLite connections are cheap, and a pool would hand them across threads.
-    engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
+    engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000}, hide_parameters=True)
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: Any) -> None:
@@ -164,6 +189,7 @@ def _sqlite_engine(url: str) -> Engine:
         _set_wal(cursor)
         cursor.execute("PRAGMA synchronous=FULL")  # NORMAL may lose the last commits on a power cut
         cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.execute("PRAGMA secure_delete=ON")
         cursor.close()
 
     return engine
@@ -191,5 +217,6 @@ def _postgres_engine(url: str, pool_size: int) -> Engine:
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_pre_ping=True,
+        hide_parameters=True,
         connect_args={"connect_timeout": 10, "options": "-c lock_timeout=15000 -c statement_timeout=60000 -c timezone=UTC"},
     )

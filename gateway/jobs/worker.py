@@ -139,6 +139,7 @@ class Worker:
         with self.house.database.begin() as work:
             ReplayGuard(work).forget(now)
             work.commit()
+        self.house.database.scrub()
 
     def _every(self, seconds: float, name: str, act: Callable[[], object]) -> None:
         def loop() -> None:

@@ -95,6 +95,7 @@ def open_key(work: Work, wrapper: KeyWrapper, subject: str) -> bytes:
 
 def destroy_keys(work: Work, release_id: str, *, now: datetime) -> int:
     """Destroy the wrapped keys of a release's artifacts: they can never be read again. Returns how many."""
+    work.shreds = True
     mine = table.c.subject.startswith(f"{release_id}#", autoescape=True)
     statement = update(table).where(mine, table.c.wrapped.is_not(None)).values(wrapped=None, destroyed_at=now)
     return int(work.execute(statement).rowcount)
