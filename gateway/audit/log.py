@@ -18,7 +18,7 @@ from sqlalchemy import Select, insert, select
 from gateway.audit.event import RANDOM_BITS, Entry, Subjects, entry_of, event_id, milliseconds, next_event_id, payload_of
 from gateway.audit.kinds import kind_named
 from gateway.audit.merkle import leaf_hash
-from gateway.audit.pseudonyms import Pseudonyms
+from gateway.audit.pseudonyms import Pseudonym, Pseudonyms
 from gateway.db.tables.audit import audit_event
 from gateway.db.work import Work, driver_text
 
@@ -100,7 +100,7 @@ class Log:
         if at.tzinfo is None:
             raise ValueError("an event happens at an aware time")
         subjects = Subjects(
-            actor=None if actor is None else self._pseudonyms.of(actor, at=at),
+            actor=None if actor is None else str(self._pseudonyms.of(actor, at=at)),
             release=release,
             ticket=ticket,
             dataset=dataset,
@@ -149,11 +149,11 @@ class Log:
             found.setdefault(str(entry.subjects.release), []).append(entry)
         return found
 
-    def pseudonym_of(self, value: str, *, scope: str | None = None) -> str | None:
+    def pseudonym_of(self, value: str, *, scope: str | None = None) -> Pseudonym | None:
         """The pseudonym under which a known person stands in the log; None when unknown or erased."""
         return self._pseudonyms.find(value, scope=scope)
 
-    def address_pseudonym(self, network: str, *, day: datetime) -> str:
+    def address_pseudonym(self, network: str, *, day: datetime) -> Pseudonym:
         """The pseudonym of a network address on a day; all addresses of a day share one key, which can be deleted."""
         return self._pseudonyms.of(network, at=day, scope=f"addresses/{day:%Y-%m-%d}")
 
@@ -166,7 +166,7 @@ class Log:
         pseudonym = self._pseudonyms.erase(principal)
         if pseudonym is None:
             return False
-        self.append("principal.erased", at=at, actor=actor, data={"pseudonym": pseudonym})
+        self.append("principal.erased", at=at, actor=actor, data={"pseudonym": str(pseudonym)})
         return True
 
     def _next_id(self, at: datetime) -> str:

@@ -3,6 +3,7 @@
 Invariants:
     - Plain identifiers stand in `pseudonym_key` only, beside the key; deleting the row is the erasure, and no leaf changes.
     - A pseudonym cannot be computed without the key, and keys are never cached beyond one transaction.
+    - What is written as a pseudonym was computed here: text that merely looks like one is a value like any other.
     - After an erasure the same identifier gets a new key: old and new leaves are not linked.
 """
 
@@ -22,7 +23,7 @@ from gateway.audit.kinds import PERSONAL_FIELDS
 from gateway.db.tables.audit import pseudonym_key
 from gateway.db.work import Work, driver_text
 
-__all__ = ["PREFIX", "Pseudonyms"]
+__all__ = ["PREFIX", "Pseudonym", "Pseudonyms"]
 
 PREFIX = "hmac-sha256:"
 KEY_BYTES = 32
@@ -31,15 +32,21 @@ _KEY = select(pseudonym_key.c.key).where(pseudonym_key.c.principal == bindparam(
 _KEY_POSTGRES = driver_text(_KEY)
 
 
+class Pseudonym(str):
+    """A pseudonym that was computed here; only such a one is written into an event as it is."""
+
+    __slots__ = ()
+
+
 class Pseudonyms:
     """The pseudonyms of one transaction."""
 
     def __init__(self, work: Work) -> None:
         self._work = work
         # Rooms build their own Log over one transaction: what one of them looked up serves the others.
-        self._known: dict[tuple[str, str], str] = work.facts.setdefault(KNOWN, {})
+        self._known: dict[tuple[str, str], Pseudonym] = work.facts.setdefault(KNOWN, {})
 
-    def of(self, value: str, *, at: datetime, scope: str | None = None) -> str:
+    def of(self, value: str, *, at: datetime, scope: str | None = None) -> Pseudonym:
         """The pseudonym of a person; the key is made when there is none.
 
         Args:
@@ -53,18 +60,19 @@ class Pseudonyms:
             self._known[owner, value] = _pseudonym(key, value)
         return self._known[owner, value]
 
-    def find(self, value: str, *, scope: str | None = None) -> str | None:
+    def find(self, value: str, *, scope: str | None = None) -> Pseudonym | None:
         """The pseudonym of a known value, or None when it never had one or it was erased."""
         key = self._key(scope or value)
         return None if key is None else _pseudonym(key, value)
 
-    def erase(self, value: str) -> str | None:
+    def erase(self, value: str) -> Pseudonym | None:
         """Delete the key of a person: from now on nobody can say which leaves speak of them.
 
         Returns:
             The pseudonym as it was, so that the erasure itself can be recorded; None when there was no key.
         """
         pseudonym = self.find(value)
+        self._work.shreds = True
         self._work.execute(delete(pseudonym_key).where(pseudonym_key.c.principal == value))
         self._known.pop((value, value), None)
         return pseudonym
@@ -85,7 +93,7 @@ class Pseudonyms:
     def _replace(self, value: Any, at: datetime) -> Any:
         match value:
             case str():
-                return value if value.startswith(PREFIX) else self.of(value, at=at)
+                return str(value if isinstance(value, Pseudonym) else self.of(value, at=at))
             case list() | tuple():
                 return [self._replace(item, at) for item in value]
             case Mapping():
@@ -93,7 +101,7 @@ class Pseudonyms:
             case None | bool():
                 return value
             case _:
-                return self.of(str(value), at=at)
+                return str(self.of(str(value), at=at))
 
     def _key(self, owner: str) -> bytes | None:
         given = {"owner": owner}
@@ -110,5 +118,5 @@ class Pseudonyms:
         return bytes(self._work.execute(_KEY, {"owner": owner}).scalar_one())
 
 
-def _pseudonym(key: bytes, value: str) -> str:
-    return PREFIX + hmac.new(key, value.encode(), sha256).hexdigest()
+def _pseudonym(key: bytes, value: str) -> Pseudonym:
+    return Pseudonym(PREFIX + hmac.new(key, value.encode(), sha256).hexdigest())

@@ -130,6 +130,42 @@ def test_a_pseudonym_is_not_hashed_again(world):
         assert log.search(kind="release.decided")[0].data["requester"] == known
 
 
+@pytest.mark.parametrize("pose", [PREFIX, f"{PREFIX}{'0' * 64}", f"{PREFIX}ana"])
+def test_text_that_looks_like_a_pseudonym_is_a_value_like_any_other(world, pose: str):
+    """An account of a ticket system may be called anything: it must not stand in the log as it is, nor as somebody else."""
+    with world.database.begin() as work:
+        log = Log(work)
+        log.append("ticket.fetched", at=NOW, actor=pose, data={"ticket": {"assignee": pose, "approver": [pose]}})
+        entry = log.search(kind="ticket.fetched")[0]
+        expected = log.pseudonym_of(pose)
+        assert expected not in (None, pose)
+        assert entry.data["ticket"] == {"assignee": expected, "approver": [expected]}
+        assert entry.subjects.actor == expected
+        assert f'"{pose}"' not in entry.payload
+
+
+def test_an_erased_key_lies_in_no_file(world, tmp_path):
+    """SQLite overwrites what it deletes, and its write-ahead log is emptied; a reader with an older view puts that off."""
+    world.append(3, actor="erasable.person@example")
+    with world.database.read() as work:
+        query = select(pseudonym_key.c.key).where(pseudonym_key.c.principal == "erasable.person@example")
+        secret = bytes(work.execute(query).scalar_one())
+
+    def holding() -> list[str]:
+        files = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+        return [name for name, content in files.items() if secret in content or b"erasable.person@example" in content]
+
+    assert holding() != []
+    with world.database.read() as reader:
+        reader.execute(select(audit_event.c.id)).all()
+        with world.database.begin() as work:
+            Log(work).erase("erasable.person@example", at=NOW, actor="dpo")
+            work.commit()
+        assert holding() != []
+    world.append(1, start=3)
+    assert holding() == []
+
+
 def test_erasure_leaves_the_leaves_and_forgets_the_person(world):
     world.append(3, actor="ana")
     world.sequencer.run_once(NOW)
