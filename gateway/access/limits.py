@@ -8,10 +8,11 @@ Invariants:
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, Literal
+
+from gateway.audit.noise import network_of
 
 __all__ = ["LIMITS", "RateLimit", "address_key", "principal_key"]
 
@@ -49,15 +50,7 @@ LIMITS: Final = (
 
 def address_key(address: str | None) -> str:
     """Under what an address is counted; everything that is no address counts together."""
-    try:
-        parsed = ipaddress.ip_address((address or "").partition("%")[0])
-    except ValueError:
-        return "address:unknown"
-    if isinstance(parsed, ipaddress.IPv6Address):
-        if parsed.ipv4_mapped is not None:
-            return f"address:{parsed.ipv4_mapped}"
-        return f"address:{ipaddress.IPv6Network((parsed, 64), strict=False)}"
-    return f"address:{parsed}"
+    return f"address:{network_of(address)}"
 
 
 def principal_key(name: str) -> str:

@@ -6,7 +6,8 @@ is answered": a process that is killed loses the counts of its open window, neve
 
 Invariants:
     - Memory is bounded: beyond `capacity` addresses a window counts the rest together.
-    - Addresses enter the log as pseudonyms under a key that all addresses of one day share; IPv6 counts by /64.
+    - Addresses enter the log as pseudonyms under a key that all addresses of one day share; IPv6 counts by /64, IPv4 within it
+      by its own address.
     - What could not be written stays counted for the next attempt.
 """
 
@@ -16,7 +17,7 @@ import threading
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Network, ip_address
 
 from gateway.audit.log import Log
 from gateway.db.work import Database
@@ -25,6 +26,8 @@ __all__ = ["Noise", "network_of"]
 
 MANY = "many"
 _WINDOW = timedelta(minutes=1)
+TRANSLATED = IPv6Network("64:ff9b::/96")
+"""IPv4 addresses behind a translator (RFC 6052)."""
 
 
 @dataclass(slots=True)
@@ -121,10 +124,14 @@ class Noise:
             self._tallies[key] = tally
 
 
-def network_of(address: str) -> str:
-    """What counts as one sender: an IPv4 address, the /64 of an IPv6 address, or `unknown`."""
+def network_of(address: str | None) -> str:
+    """What counts as one sender: an IPv4 address (also one that is written in IPv6), the /64 of an IPv6 address, or `unknown`."""
     try:
-        parsed = ip_address(address)
+        parsed = ip_address((address or "").partition("%")[0])
     except ValueError:
         return "unknown"
-    return str(parsed) if parsed.version == 4 else str(ip_network((parsed, 64), strict=False))  # noqa: PLR2004 - IPv4
+    if isinstance(parsed, IPv4Address):
+        return str(parsed)
+    if parsed in TRANSLATED:
+        return str(IPv4Address(int(parsed) & 0xFFFF_FFFF))
+    return str(parsed.ipv4_mapped or IPv6Network((parsed, 64), strict=False))

@@ -79,3 +79,20 @@ def test_what_could_not_be_written_stays_counted(world, monkeypatch):
 )
 def test_who_counts_as_one(address: str, network: str):
     assert network_of(address) == network
+
+
+@pytest.mark.parametrize("prefix", ["::ffff:", "64:ff9b::"])
+def test_an_ipv4_address_in_ipv6_is_itself(world, prefix: str):
+    """A socket that listens on both families shows every IPv4 caller so: they are not one sender."""
+    noise = Noise()
+    for address in ("192.0.2.1", f"{prefix}192.0.2.1", f"{prefix}198.51.100.7"):
+        noise.note("throttled", address=address, at=NOW)
+    assert network_of(f"{prefix}192.0.2.1") == "192.0.2.1"
+    assert noise.flush(world.database, at=NOW + MINUTE) == 2
+    assert sorted(entry.data["counts"]["throttled"] for entry in aggregated(world)) == [1, 2]
+
+
+def test_what_counts_as_one_sender():
+    assert network_of("fe80::1%eth0") == network_of("fe80::2") == "fe80::/64"
+    assert network_of("2001:db8::1") == network_of("2001:db8::ffff:1.2.3.4") == "2001:db8::/64"
+    assert network_of(None) == network_of("") == network_of("unix:") == "unknown"
