@@ -24,6 +24,7 @@ from gateway.audit.merkle import leaf_hash
 
 __all__ = ["CheckedRow", "as_bytes", "check_row", "raw_columns"]
 
+BREAKS: Final = frozenset("\n\r")
 _CHECKED: Final = ("schema", "id", "kind", "at", *SUBJECTS)
 _SQLITE_TIME: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}\Z")
 
@@ -58,6 +59,8 @@ def check_row(row: Any) -> CheckedRow:
     wrong = [] if as_bytes(row.leaf_hash) == found else ["leaf_hash"]
     try:
         wrong += _differing(row, json.loads(payload))
+        if not BREAKS.isdisjoint(payload):
+            wrong.append("payload")  # canonical JSON has none; a reader of lines would take the rest for another event
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         wrong.append("payload")
     return CheckedRow(found, tuple(wrong))

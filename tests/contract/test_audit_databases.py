@@ -224,6 +224,16 @@ def test_forged_rows_hold_nothing_up_and_are_said(database: Database, sequencer:
     assert [json.loads(line)["index"] for line in export_lines(pages[0], "jsonl")] == list(range(count + 1))
 
 
+def test_a_payload_in_another_spelling_is_disputed(database: Database, sequencer: Sequencer):
+    """It says the same and its hash is right; but whoever reads lines would find another event behind its line break."""
+    payload = row_of(database)["payload"].replace(",", ",\n")
+    insert_row(database, payload=payload, leaf_hash=leaf_hash(payload.encode()), id=json.loads(payload)["id"])
+    sequencer.run_once(NOW)
+    with database.read() as work:
+        (said,) = Log(work).search(kind="log.row-disputed")
+    assert said.data["rows"] == [{"leaf": 0, "columns": ["payload"]}]
+
+
 def test_the_owner_can_set_a_derived_column_right(database: Database, sequencer: Sequencer, tmp_path: Path):
     """The operator's way out of docs/how-to/verify-the-log.md: the payload stays, what is derived from it is set right."""
     insert_row(database, leaf_hash=bytes(32))
