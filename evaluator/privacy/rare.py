@@ -6,6 +6,7 @@ Invariants:
     - A value counts when one privacy unit of train and holdout together has it; who owns it is the label that is tested.
     - The pooled test counts people, not values: someone whose many rare values reappear is one event.
     - Missing is no value.
+    - Where one side alone owns rare values the exact test has p = 1 whatever reappears: the question does not arise.
 """
 
 from __future__ import annotations
@@ -68,8 +69,8 @@ def _rare(inputs: Inputs, options: PrivacyOptions) -> dict[str, MetricResult]:
     found = np.bincount(group, flags.found[owners].any(axis=1), len(units)) > 0
     member = np.bincount(group, rows.member[owners], len(units)) > 0
     if member.all() or not member.any():
-        why = "only one side has values of its own, so there is nothing to compare them with"
-        return {NAME: MetricResult.inconclusive(direction="lower", method=METHOD, why=why, n=len(units))}
+        why = f"all {len(units)} people with a value of their own are on one side: whichever reappear, chance explains it (p = 1)"
+        return {NAME: MetricResult.not_applicable(direction="lower", method=METHOD, why=why, owners=len(units))}
     stratum = _strata(owned)
     excess = excess_by_stratum(found, member, stratum, confidence=options.confidence)
     return {
