@@ -21,6 +21,7 @@ DECISION_CODES: Mapping[str, str] = {
     "role-not-allowed": "The principal has none of the roles that may ask.",
     "purpose-not-allowed": "The stated purpose is not on the list.",
     "rows-above-limit": "More rows than allowed, or none, were asked for.",
+    "rows-below-least": "Fewer rows than the policy's gate can judge were asked for.",
     "format-not-allowed": "The file format is not on the list.",
     "columns-unknown": "A column does not stand in the dataset card, or no column was asked for.",
     "columns-identify": "A column identifies people; such columns are never released.",

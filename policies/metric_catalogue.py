@@ -24,7 +24,7 @@ from types import MappingProxyType
 from policies.metric_catalogue_utility import UTILITY
 from policies.metrics import Direction, MetricSpec
 
-__all__ = ["CATALOGUE", "DEFAULT_LINES", "DefaultLine", "lookup", "suggest"]
+__all__ = ["CATALOGUE", "DEFAULT_LINES", "LEAST_SYNTHETIC_ROWS", "DefaultLine", "lookup", "suggest"]
 
 DESIGN = "docs/explanation/evaluation-privacy.md"
 CARLINI = "Carlini et al. 2022, arXiv:2112.03570"
@@ -174,6 +174,9 @@ DEFAULT_LINES: tuple[DefaultLine, ...] = (
     DefaultLine(metric="privacy.dcr.share", max="0.52", blocks=False),
     DefaultLine(metric="privacy.nndr.ratio", min="0.9", blocks=False),
 )
+
+LEAST_SYNTHETIC_ROWS: Mapping[str, int] = MappingProxyType({"privacy.singling_out.multivariate": 100})
+"""Synthetic rows below which a metric is inconclusive whatever they are: a request for fewer is refused before any fit."""
 
 CATALOGUE: Mapping[str, MetricSpec] = MappingProxyType({spec.name: spec for spec in (*_PRIVACY, *UTILITY)})
 

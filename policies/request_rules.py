@@ -13,6 +13,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from policies.card import DatasetCard
+from policies.metric_catalogue import LEAST_SYNTHETIC_ROWS
 from policies.reasons import reason
 from policies.schema import ReleasePolicy
 from policies.types import GENERATORS, BudgetFacts, PrincipalFacts, Reason, RequestFacts
@@ -93,6 +94,16 @@ def _what(request: RequestFacts, *, policy: ReleasePolicy) -> Iterator[Reason]:
         message=f"{request.rows} rows were asked for, between 1 and {rules.max_rows} are allowed",
         unlock=f"ask for at most {rules.max_rows} rows",
     )
+    least, judge = _least_rows(policy)
+    yield reason(
+        "rows-below-least",
+        "gate",
+        holds=not 0 < request.rows < least,
+        observed=request.rows,
+        required=least,
+        message=f"{request.rows} rows were asked for; the gate asks for {judge}, which fewer than {least} rows cannot answer",
+        unlock=f"ask for at least {least} rows",
+    )
     yield reason(
         "format-not-allowed",
         "request.formats",
@@ -102,6 +113,13 @@ def _what(request: RequestFacts, *, policy: ReleasePolicy) -> Iterator[Reason]:
         message=f"the format {request.format} is not allowed",
         unlock=f"ask for {' or '.join(rules.formats)}",
     )
+
+
+def _least_rows(policy: ReleasePolicy) -> tuple[int, str]:
+    """The fewest rows that the gate can let out, and the metric that asks for them; (1, "") where none does."""
+    blocking = [rule for rule in policy.spec.gate if rule.severity == "block"]
+    asked = [(least, name) for name, least in LEAST_SYNTHETIC_ROWS.items() if any(rule.matches(name) for rule in blocking)]
+    return max(asked, default=(1, ""))
 
 
 def _columns(request: RequestFacts, *, card: DatasetCard) -> Iterator[Reason]:

@@ -387,3 +387,20 @@ _KEPT: dict[str, object] = {}
 def _keep(facts):
     _KEPT.clear()
     _KEPT.update(facts)
+
+
+def test_fewer_rows_than_the_gate_can_judge_are_denied_before_anything_is_fitted(facts):
+    """A blocking rule on singling out needs 100 synthetic rows; a rule that only warns needs none."""
+    singling = {"metric": "privacy.singling_out.*", "max": "0.05"}
+
+    def asked(rows, *rules):
+        gate = tuple(GateRule.model_validate(rule) for rule in rules)
+        policy = facts["policy"].model_copy(update={"spec": facts["policy"].spec.model_copy(update={"gate": gate})})
+        return decide(**{**facts, "policy": policy, "request": replace(facts["request"], rows=rows)})
+
+    few = asked(99, singling)
+    assert [found.code for found in few.violations] == ["rows-below-least"]
+    assert (few.violations[0].required, few.unlock) == (100, ("ask for at least 100 rows",))
+    assert asked(100, singling).permitted
+    assert asked(99, {**singling, "severity": "warn"}).permitted
+    assert asked(99, {"metric": "privacy.linkability", "max": "0.05"}).permitted
