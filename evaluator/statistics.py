@@ -22,13 +22,25 @@ from scipy.stats import beta, betabinom, hypergeom, rankdata
 
 __all__ = [
     "Area", "Rate", "RateAtFalsePositives", "area_under_roc", "clopper_pearson", "difference_interval",
-    "fisher_upper", "rate_at_false_positives", "risk_over_control", "weighted_difference",
+    "fisher_upper", "largest_share", "rate_at_false_positives", "risk_over_control", "weighted_difference",
     "wilson",
 ]  # fmt: skip
 
 Flags = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 Interval = tuple[float, float]
+
+
+def largest_share(values: Floats, share: float, rng: np.random.Generator) -> Flags:
+    """Which values are among the largest `share` of all, in (0, 1]; equal values go in by lot.
+
+    On a table of few columns most values are equal: a threshold would take all of them, or none.
+    """
+    lot = rng.permutation(len(values))
+    order = lot[np.argsort(-values[lot], kind="stable")]
+    chosen = np.zeros(len(values), dtype=np.bool_)
+    chosen[order[: max(1, round(share * len(values)))]] = True
+    return chosen
 
 
 @dataclass(frozen=True, slots=True)

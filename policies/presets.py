@@ -19,8 +19,11 @@ from policies.schema import PresetName, ReleasePolicy
 __all__ = ["PRESETS", "expand", "preset_rules"]
 
 MIA = "privacy.membership_inference"
-NEEDED = frozenset({"privacy.copies.excess_share", f"{MIA}.auc", f"{MIA}.advantage"})
-"""Metrics whose question arises for every table: when they are not applicable, something is wrong."""
+NEEDED = frozenset({f"{MIA}.auc", f"{MIA}.advantage"})
+"""Metrics whose question arises for every table: when they are not applicable, something is wrong.
+
+Copies are not among them: of a table of few columns hardly any row is one person's alone, and a copy is no copy then.
+"""
 
 _TIGHTER: Mapping[str, str] = {
     "privacy.copies.excess_share": "0.001",

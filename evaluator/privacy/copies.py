@@ -6,9 +6,12 @@ Invariants:
     - Only rows that one privacy unit alone has count, and with a privacy unit the unit is counted, not its rows.
     - Being found by chance is what the holdout measures. The test is exact under random labels, stratified by how crowded
       a row's surroundings are: a common row that reappears proves nothing, a lonely one does.
+    - `excess_share` is a share of all people of train, as its line is; only lonely rows can add to it.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -88,7 +91,19 @@ def _whole(inputs: Inputs, evidence: Evidence, options: PrivacyOptions) -> dict[
             direction="lower", method=method, why=why, n=len(evidence.found), cause="holdout_contaminated"
         )
         return {names[0]: blocked, names[1]: contaminated}
-    return {names[0]: _result(excess, method, options, p_value=excess.p_value), names[1]: contaminated}
+    among_lone = _result(excess, method, options, p_value=excess.p_value)
+    return {names[0]: _of_everybody(among_lone, n_train / inputs.train.n_units), names[1]: contaminated}
+
+
+def _of_everybody(found: MetricResult, lone: float) -> MetricResult:
+    """The excess as a share of all people of train, of whom the share `lone` has a row of their own; the p-value is the same.
+
+    Of a table of few columns hardly any row is one person's alone: among some hundred of them no interval is as narrow as
+    one in a hundred, and of everybody the same excess is a small share.
+    """
+    low, high = found.interval or (0.0, 0.0)
+    detail = {**found.detail, "lone_share": lone, "excess_among_lone": found.value}
+    return replace(found, value=(found.value or 0.0) * lone, interval=(low * lone, high * lone), detail=detail)
 
 
 def _result(excess: Excess, method: str, options: PrivacyOptions, *, p_value: float, **detail: object) -> MetricResult:

@@ -5,7 +5,8 @@ the synthetic table links them when the nearest synthetic rows of the two halves
 
 Invariants:
     - The halves are disjoint and together all columns; they stand on the report.
-    - The same attack on non-members is the control.
+    - The same attack on non-members is the control. What counts is the difference: where most rows are alike, halves link by
+      what is true of everybody, and a risk divided by the little that is left over would be a coin flip.
 """
 
 from __future__ import annotations
@@ -16,13 +17,15 @@ import numpy.typing as npt
 from evaluator.inputs import Inputs
 from evaluator.privacy.family import Family, PrivacyOptions
 from evaluator.privacy.neighbours import neighbourhood
-from evaluator.statistics import Rate, risk_over_control
+from evaluator.statistics import Rate, difference_interval, risk_over_control
 from policies.metrics import MetricResult
 
 __all__ = ["LINKABILITY"]
 
 NAME = "privacy.linkability"
-METHOD = "nearest synthetic rows of both halves are the same row; residual risk over control (Giomi et al. 2023, one neighbour)"
+METHOD = (
+    "nearest synthetic rows of both halves are the same row (Giomi et al. 2023, one neighbour); difference, Newcombe interval"
+)
 LEAST = 100
 
 
@@ -42,11 +45,12 @@ def _linkability(inputs: Inputs, options: PrivacyOptions) -> dict[str, MetricRes
     linked = first.index[chosen, 0] == second.index[chosen, 0]
     attack = Rate(int(linked[member].sum()), int(member.sum()))
     control = Rate(int(linked[~member].sum()), int((~member).sum()))
-    value, interval = risk_over_control(attack, control, options.confidence)
+    risk, risk_interval = risk_over_control(attack, control, options.confidence)
+    interval = difference_interval(attack, control, options.confidence)
     names = list(inputs.columns)
     return {
         NAME: MetricResult(
-            value=value,
+            value=attack.share - control.share,
             interval=interval,
             confidence=options.confidence,
             n=attack.trials + control.trials,
@@ -55,6 +59,8 @@ def _linkability(inputs: Inputs, options: PrivacyOptions) -> dict[str, MetricRes
             detail={
                 "attack": attack.share,
                 "control": control.share,
+                "normalised_risk": risk,
+                "normalised_risk_interval": list(risk_interval),
                 "halves": [[names[position] for position in half] for half in found.halves],
                 "detection_limit": (3.09 + 1.28) * (interval[1] - interval[0]) / (2 * 1.96),
             },

@@ -24,7 +24,7 @@ from evaluator.privacy.attacks import ATTACKS, Scores, attack_scores
 from evaluator.privacy.family import Family, PrivacyOptions
 from evaluator.privacy.neighbours import neighbourhood
 from evaluator.privacy.subgroups import worst_subgroup
-from evaluator.statistics import Area, area_under_roc, rate_at_false_positives
+from evaluator.statistics import Area, area_under_roc, largest_share, rate_at_false_positives
 from policies.metrics import MetricResult
 
 __all__ = ["MEMBERSHIP"]
@@ -38,14 +38,13 @@ LEAST_AT_0_1_PERCENT = 20_000
 EXPOSED_SHARE = 0.1
 HALF = 0.5
 ROC_POINTS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
-HOW = "strongest of {} attacks (nearest neighbour, density ratio, cross-fitted classifier)"
+HOW = "strongest of {} attacks (nearest neighbour on all and on finely graded columns, density ratio, cross-fitted classifier)"
 
 
 def _membership(inputs: Inputs, options: PrivacyOptions) -> dict[str, MetricResult]:
     scores = attack_scores(inputs, options)
     everybody = _split(scores, np.ones(len(scores.member), dtype=np.bool_))
-    cut = np.quantile(scores.isolation, 1 - EXPOSED_SHARE)
-    exposed = _split(scores, scores.isolation > cut)
+    exposed = _split(scores, largest_share(scores.isolation, EXPOSED_SHARE, inputs.generator("privacy", "exposed")))
     results = {
         f"{PREFIX}.tpr_at_fpr_1pct": _rate(everybody, 0.01, LEAST_AT_1_PERCENT, options),
         f"{PREFIX}.tpr_at_fpr_0_1pct": _finest(everybody, options),

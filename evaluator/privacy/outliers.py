@@ -18,7 +18,7 @@ from scipy.stats import rankdata
 from evaluator.inputs import Inputs
 from evaluator.privacy.family import Family, PrivacyOptions
 from evaluator.privacy.neighbours import Pool, neighbourhood
-from evaluator.statistics import rate_at_false_positives, wilson
+from evaluator.statistics import largest_share, rate_at_false_positives, wilson
 from policies.metrics import MetricResult
 
 __all__ = ["OUTLIERS"]
@@ -39,7 +39,7 @@ def _outliers(inputs: Inputs, options: PrivacyOptions) -> dict[str, MetricResult
     pool = found.pool
     surprise = pool.by_unit(_surprise(inputs, pool))
     share = min(MOST_SHARE, max(SHARE, 2 * ENOUGH / len(surprise)))
-    among = surprise > np.quantile(surprise, 1 - share)
+    among = largest_share(surprise, share, inputs.generator("privacy", "outliers"))
     nearness = pool.by_unit(-found.synthetic.distance[:, 0])
     member = pool.unit_is_member
     mine, theirs = nearness[member & among], nearness[~member & among]
