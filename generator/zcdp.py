@@ -91,6 +91,7 @@ class Account:
         self._failure = Fraction(0)
         self._total = rho_of_target(target.epsilon, target.delta - approximate_delta)
         self._entries: list[tuple[str, dict[str, object], Fraction]] = []
+        self._spent = Fraction(0)
 
     @property
     def total(self) -> Fraction:
@@ -100,7 +101,7 @@ class Account:
     @property
     def left(self) -> Fraction:
         """ρ not yet spent."""
-        return self._total - sum((rho for _, _, rho in self._entries), Fraction(0))
+        return self._total - self._spent
 
     @property
     def trace(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
@@ -149,6 +150,7 @@ class Account:
         if rho > self.left:
             raise GeneratorError(f"the mechanism '{name}' would exceed the privacy target")
         self._entries.append((name, parameters, rho))
+        self._spent += rho
 
     def spent(self) -> PrivacySpent:
         """What was spent until now, rounded up, never above the target."""

@@ -37,6 +37,8 @@ class JunctionTree:
         self._cliques: dict[int, Group] = {i: frozenset((i,)) for i in range(len(sizes))}
         self._near: dict[int, set[int]] = {i: set() for i in range(len(sizes))}
         self._next = len(sizes)
+        self._homes: list[set[int]] = [{i} for i in range(len(sizes))]
+        self._parts = list(range(len(sizes)))
 
     def cells(self, group: Group) -> int:
         """How many cells a clique of these variables has."""
@@ -44,10 +46,17 @@ class JunctionTree:
 
     def holds(self, group: Group) -> bool:
         """Whether one clique holds all these variables."""
-        return any(group <= clique for clique in self._cliques.values())
+        return bool(self._holding(group))
+
+    def _holding(self, group: Group) -> set[int]:
+        """The cliques that hold all these variables."""
+        first, *others = (self._homes[variable] for variable in group)
+        return first.intersection(*others)
 
     def cost(self, group: Group) -> int:
         """Cells of the largest clique that joining this group would make; 0 where it stands together already."""
+        if len(group) == 2 and len({self._parts[variable] for variable in group}) == 2:  # noqa: PLR2004 - a pair, in two trees
+            return self.cells(group)
         trial: JunctionTree = self
         largest = 0
         members = sorted(group, key=lambda i: -self.sizes[i])
@@ -73,6 +82,7 @@ class JunctionTree:
         other = JunctionTree(self.sizes)
         other._cliques, other._next = dict(self._cliques), self._next
         other._near = {node: set(near) for node, near in self._near.items()}
+        other._homes, other._parts = [set(homes) for homes in self._homes], list(self._parts)
         return other
 
     def walk(self, first: int | None = None) -> list[Walk]:
@@ -93,8 +103,8 @@ class JunctionTree:
 
     def _plan(self, group: Group, variable: int) -> _Plan:
         """How to bring `variable` to a clique that holds `group`: the shortest path between the two."""
-        starts = [node for node, clique in self._cliques.items() if variable in clique]
-        goals = {node for node, clique in self._cliques.items() if group <= clique}
+        starts = sorted(self._homes[variable])
+        goals = self._holding(group)
         before: dict[int, int | None] = dict.fromkeys(starts)
         queue = deque(starts)
         end = next((node for node in starts if node in goals), None)
@@ -121,6 +131,8 @@ class JunctionTree:
     def _grow(self, plan: _Plan) -> None:
         made = [self._add(clique) for clique in plan.new]
         if plan.is_bridge:
+            one, other = (self._parts[min(self._cliques[node])] for node in plan.path)
+            self._parts = [one if part == other else part for part in self._parts]
             self._link(plan.path[0], made[0])
             self._link(made[0], plan.path[1])
         else:
@@ -138,6 +150,8 @@ class JunctionTree:
     def _add(self, clique: Group) -> int:
         node, self._next = self._next, self._next + 1
         self._cliques[node], self._near[node] = clique, set()
+        for variable in clique:
+            self._homes[variable].add(node)
         return node
 
     def _link(self, a: int, b: int) -> None:
@@ -154,7 +168,8 @@ class JunctionTree:
                     self._near[other].discard(node)
                     if other != near:
                         self._link(other, near)
-                del self._cliques[node]
+                for variable in self._cliques.pop(node):
+                    self._homes[variable].discard(node)
                 return
 
 

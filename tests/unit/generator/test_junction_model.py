@@ -35,6 +35,10 @@ def test_every_growth_keeps_a_junction_tree_that_holds_its_groups(groups):
         assert foreseen >= max((int(np.prod([SIZES[i] for i in c])) for c in new), default=0)
     assert all(tree.holds(frozenset(group)) for group in groups)
     assert is_junction_tree(tree.walk(), 6)
+    cliques = [set(walk.clique) for walk in tree.copy().walk()]
+    for pair in combinations(range(6), 2):
+        assert tree.holds(frozenset(pair)) == any(set(pair) <= clique for clique in cliques)
+        assert (tree.cost(frozenset(pair)) == 0) == tree.holds(frozenset(pair))
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import pytest
 
 from generator.base import FittedGenerator, Generator, GeneratorError, ModelCorrupt
 from generator.encoding import arrow_type
+from generator.marginal.junction import JunctionTree
 from generator.registry import create, load
 
 
@@ -130,3 +131,18 @@ def test_a_target_is_needed(shop, shop_card):
 def test_a_table_without_a_column_is_refused_by_name(shop, shop_card, target):
     with pytest.raises(GeneratorError, match="age"):
         create("dp-marginal").fit(shop.drop_columns(["age"]), card=shop_card, target=target, rng=np.random.default_rng(0))
+
+
+def test_a_wide_table_costs_each_pair_once_a_round_and_no_search_for_a_path(card_of, target, monkeypatch):
+    """Columns without any relation: hardly a pair is joined, so there is hardly a path to search."""
+    columns, rounds = 60, 3
+    card = card_of({f"c{i}": {"type": "integer", "bounds": [0, 9], "missing": False} for i in range(columns)})
+    table = pa.table({name: np.random.default_rng(i).integers(0, 10, 400) for i, name in enumerate(card.columns)})
+    compared, searched = [], []
+    honest, plan = np.abs, JunctionTree._plan
+    monkeypatch.setattr("generator.marginal.measure.np.abs", lambda values: compared.append(1) or honest(values))
+    monkeypatch.setattr(JunctionTree, "_plan", lambda tree, *args: searched.append(1) or plan(tree, *args))
+    create("dp-marginal", {"rounds": rounds, "picks": 10}).fit(table, card=card, target=target, rng=np.random.default_rng(0))
+    pairs = columns * (columns - 1) // 2
+    assert len(compared) <= rounds * pairs
+    assert len(searched) < pairs
