@@ -79,19 +79,21 @@ class PateGan:
         """Learn from a train table under (ε, δ)-differential privacy; `rng` draws rows to vote on, never noise."""
         if target is None:
             raise GeneratorError("pate-gan needs a privacy target: epsilon and delta")
+        device = device_of(self.values.device)  # what this machine lacks is said before anything is read
         progress(0.02, "histograms")
         measured, private, account = measure(train, card=card, target=target, share=self.values.histogram_share)
-        network = self._taught(measured, private, account, rng, progress)
+        network = self._taught(measured, private, account, rng, progress, device)
         progress(1.0, "fitted")
         return FittedNeural(name="pate-gan", spent=account.spent(), sampler=network, **measured.fitted_facts())
 
     def _taught(
-        self, measured: Measured, private: Private, account: Account, rng: np.random.Generator, progress: Progress
-    ) -> RowGenerator:
+        self, measured: Measured, private: Private, account: Account, rng: np.random.Generator, progress: Progress,
+        device: torch.device,
+    ) -> RowGenerator:  # fmt: skip
         values, view = self.values, PairView.of(measured)
         network = RowGenerator(
             Layout([bins.size for bins in measured.bins]), noise=values.noise_width, width=values.generator_width
-        ).to(device_of(values.device))
+        ).to(device)
         network.start_from(log_ones(measured.ones))
         network.head.weight.data *= LIVELY
         count = values.teachers or min(MOST_TEACHERS, max(2, round(measured.expected_units / UNITS_A_TEACHER)))

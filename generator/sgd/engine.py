@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from generator.errors import GeneratorError
 from generator.sgd.layers import PrivateLinear, private_layers
 from generator.sgd.noise import gaussian, poisson_sample
 
@@ -202,6 +203,12 @@ def is_half(wish: str, device: torch.device) -> bool:
 
 
 def device_of(wish: str) -> torch.device:
-    """The device that `auto`, `cpu` or `cuda` means here."""
-    is_cuda = wish == "cuda" or (wish == "auto" and torch.cuda.is_available())
-    return torch.device("cuda" if is_cuda else "cpu")
+    """The device that `auto`, `cpu` or `cuda` means here.
+
+    Raises:
+        GeneratorError: a GPU was asked for and there is none.
+    """
+    has_gpu = torch.cuda.is_available()
+    if wish == "cuda" and not has_gpu:
+        raise GeneratorError("device: cuda was asked for, and this machine has no GPU that torch can use")
+    return torch.device("cuda" if has_gpu and wish != "cpu" else "cpu")

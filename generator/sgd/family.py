@@ -95,6 +95,7 @@ class NeuralGenerator:
         """Learn from a train table under (ε, δ)-differential privacy; `rng` is not used: private noise has no seed."""
         if target is None:
             raise GeneratorError(f"{self.name} needs a privacy target: epsilon and delta")
+        device_of(self.values.device)  # what this machine lacks is said before anything is read
         inner = PrivacyTarget(epsilon=target.epsilon, delta=target.delta - kept_delta(card, target))
         planned = plan(
             generator=self.name, target=inner, hyperparameters=self.values.model_dump(), public_rows=card.spec.public_rows,

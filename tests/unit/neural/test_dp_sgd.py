@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from generator import registry
 from generator.ar.network import ArNetwork
+from generator.errors import GeneratorError
 from generator.gan.network import GanNetwork
 from generator.sgd import engine
 from generator.sgd.engine import Batches, PrivateSteps
@@ -15,6 +20,8 @@ from generator.sgd.layers import PrivateLinear, private_layers
 from generator.sgd.noise import gaussian, poisson_sample
 from generator.sgd.onehot import Layout
 from generator.vae.network import VaeNetwork
+from policies.card import DatasetCard
+from policies.types import PrivacyTarget
 
 SIZES = (3, 2, 4)
 
@@ -211,10 +218,40 @@ def test_half_precision_moves_the_gradient_little_and_the_clip_not_at_all(place:
     assert torch.allclose(sums[True], sums[False], atol=0.1 * float(sums[False].norm()))
 
 
-def test_precision_and_device_are_chosen_by_the_machine_unless_stated() -> None:
-    cpu = torch.device("cpu")
-    assert engine.device_of("cpu") == cpu
-    assert engine.device_of("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
-    assert not engine.is_half("auto", cpu)
-    assert not engine.is_half("float32", torch.device("cuda"))
-    assert engine.is_half("bfloat16", cpu)
+@pytest.mark.parametrize(
+    ("has_gpu", "has_bfloat16", "wish", "device", "is_half"),
+    [
+        (False, False, "auto", "cpu", False),
+        (False, True, "auto", "cpu", False),  # a CPU has the format too; it is slower there
+        (False, False, "cpu", "cpu", False),
+        (True, False, "auto", "cuda", False),
+        (True, True, "auto", "cuda", True),
+        (True, True, "cuda", "cuda", True),
+        (True, True, "cpu", "cpu", False),
+    ],
+)
+def test_precision_and_device_are_chosen_by_the_machine(
+    monkeypatch: pytest.MonkeyPatch, *, has_gpu: bool, has_bfloat16: bool, wish: str, device: str, is_half: bool
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: has_bfloat16)
+    chosen = engine.device_of(wish)
+    assert chosen.type == device
+    assert engine.is_half("auto", chosen) == is_half
+    assert not engine.is_half("float32", chosen)
+    assert engine.is_half("bfloat16", chosen)
+
+
+def test_a_gpu_that_is_not_there_is_refused_before_anything_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    unread: Any = None
+    card = DatasetCard.model_validate(
+        {
+            "apiVersion": "ticketgate/v1", "kind": "Dataset", "metadata": {"name": "t"},
+            "spec": {"source": "t.csv", "columns": {"a": {"type": "boolean"}}},
+        }
+    )  # fmt: skip
+    target = PrivacyTarget(epsilon=Decimal(1), delta=Decimal("1e-6"))
+    for name in ("dp-ar", "dp-tvae", "dp-ctgan", "pate-gan"):
+        with pytest.raises(GeneratorError, match="no GPU"):
+            registry.create(name, {"device": "cuda"}).fit(unread, card=card, target=target, rng=np.random.default_rng(0))

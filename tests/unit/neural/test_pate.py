@@ -113,7 +113,7 @@ def test_a_unit_is_in_one_shard_and_votes_are_charged_at_the_root_of_their_numbe
 
 
 def test_rows_of_a_unit_share_a_shard(view: PairView) -> None:
-    codes = np.arange(8).repeat(3)[:, None] * [1, 0, 0]
+    codes = np.stack([np.arange(8).repeat(3), *[np.zeros(24, np.int64)] * 2], axis=1)
     teachers = Teachers(view, codes, np.arange(8).repeat(3), count=4, columns=("a", "b", "c"))
     for unit in range(8):
         assert len(set(teachers._shards[teachers._codes[:, 0] == unit].tolist())) == 1
