@@ -10,6 +10,7 @@ Invariants:
 from __future__ import annotations
 
 import atexit
+import os
 
 from flask import Flask
 
@@ -33,6 +34,6 @@ def create() -> Flask:
     configure_logs(level=settings.log_level)
     house = open_house(settings, with_queue=True)
     check_log(house)
-    app: Flask = create_app(house)
+    app: Flask = create_app(house, threads=int(os.environ.get("TICKETGATE_WEB_THREADS", "16")))  # as gunicorn.conf.py
     atexit.register(end_app, app)
     return app

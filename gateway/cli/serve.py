@@ -58,7 +58,7 @@ def serve(*, port: int | None, host: str | None, threads: int, role: Role) -> No
     is_whole = role == "all"
     house = open_house(settings, with_queue=is_whole, signs=is_whole)
     check_log(house)
-    app = create_app(house, role=role)
+    app = create_app(house, role=role, threads=threads)
     try:
         server = waitress.create_server(
             app, host=settings.host, port=settings.port, threads=threads, ident="ticketgate",

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Iterator
 from http import HTTPStatus
-from typing import Any
 
-from flask import Response, g, jsonify, request
+from flask import Response, current_app, g, jsonify, request
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, Field
 
@@ -16,7 +12,7 @@ from gateway.access import Principals, RegisteredKey, verify_release_request
 from gateway.errors import Conflict, InvalidRequest, NotFound, PayloadTooLarge, UnsupportedMediaType
 from gateway.releases import FINAL, Release, Releases, cancel, submit
 from gateway.releases.request import Submission
-from gateway.releases.views import links_of, summary
+from gateway.releases.views import summary
 from gateway.telemetry import utc_now
 from gateway.web.guard import WITHIN, declares, house
 from gateway.web.identity import caller
@@ -24,11 +20,11 @@ from gateway.web.limits import count_principal
 from gateway.web.paging import page_of
 from gateway.web.problems import problem_response
 from gateway.web.schemas import PageQuery, ProblemDocument, StatusDocument
+from gateway.web.streams import STREAMS, Streams, events_of
 
 api = APIBlueprint("requests", __name__, url_prefix="/v1", abp_tags=[Tag(name="requests")])
 
 MAX_BYTES = 16 * 1024
-STREAM_SECONDS = 300
 BUDGET_CODES = frozenset({"budget-exhausted", "budget-window-closed"})
 OVERSIGHT = frozenset({"requests:read-any"})
 
@@ -129,30 +125,17 @@ def status(path: RequestPath) -> Response:
     return response
 
 
-@api.get("/release-requests/<request_id>/events")
+@api.get("/release-requests/<request_id>/events", responses={429: ProblemDocument})
 @declares("requests:read", audit=None)
 def events(path: RequestPath) -> Response:
-    """The status as server-sent events, until it is final or five minutes have passed."""
-    first = visible(path.request_id)
-    rooms = house()
-
-    def stream() -> Iterator[str]:
-        last, end, release = "", time.monotonic() + STREAM_SECONDS, first
-        while True:
-            shown: dict[str, Any] = {
-                "status": release.status, "stage": release.stage, "progress": release.progress, "links": links_of(release),
-            }  # fmt: skip
-            text = json.dumps(shown)
-            if text != last:
-                yield f"event: status\ndata: {text}\n\n"
-                last = text
-            if release.status in FINAL or release.released_at is not None or time.monotonic() > end:
-                return
-            time.sleep(0.5)
-            with rooms.database.read() as work:
-                release = Releases(work).get(path.request_id)
-
-    return Response(stream(), mimetype="text/event-stream")
+    """The status as server-sent events, until it is final; ends after a minute, and few may be open at once (else 429)."""
+    release, who = visible(path.request_id), caller()
+    streams: Streams = current_app.extensions[STREAMS]
+    close = streams.open(who.principal.account_id)
+    response = Response(events_of(house(), release, who=who, scope="requests:read"), mimetype="text/event-stream")
+    response.call_on_close(close)
+    response.headers["X-Accel-Buffering"] = "no"
+    return response
 
 
 @api.post("/release-requests/<request_id>/cancellation")

@@ -43,11 +43,13 @@ from gateway.web.limits import add_limits
 from gateway.web.metrics import Standing, add_metrics
 from gateway.web.problems import problem_of, problem_response
 from gateway.web.sending import Desk
+from gateway.web.streams import STREAMS, Streams
 from gateway.web.unauthenticated import add_noise, flush_noise, note_refused
 
 __all__ = ["Role", "create_app", "end_app"]
 
 MAX_BODY = 64 << 20
+THREADS = 16
 Role = Literal["all", "downloads"]
 DOWNLOADS = (api_health, api_download)
 BLUEPRINTS = (
@@ -57,13 +59,14 @@ BLUEPRINTS = (
 HTTP_CODES = {404: "not-found", 405: "method-not-allowed", 413: "payload-too-large", 415: "unsupported-media-type"}
 
 
-def create_app(rooms: House, *, with_limits: bool = True, role: Role = "all") -> OpenAPI:
+def create_app(rooms: House, *, with_limits: bool = True, role: Role = "all", threads: int = THREADS) -> OpenAPI:
     """Make the application that serves a house.
 
     Args:
         rooms: The house.
         with_limits: Whether calls are counted and throttled.
         role: `downloads` has the one route over which data leaves, and what probes ask; it signs nothing.
+        threads: How many threads the server has for it; event streams take a share of them.
     """
     info = Info(title="Ticketgate", version="1", description="Governed release of synthetic data.")
     app = OpenAPI("gateway.web", info=info, doc_ui=False, validation_error_callback=_invalid)
@@ -72,6 +75,7 @@ def create_app(rooms: House, *, with_limits: bool = True, role: Role = "all") ->
     app.config["WRITES_ARTIFACTS"] = role == "all"
     app.extensions["ticketgate"] = rooms
     app.extensions[api_download.DESK] = Desk(rooms)
+    app.extensions[STREAMS] = Streams(threads)
     app.extensions[api_health.STANDING] = Standing(rooms) if role == "all" else None
     for module in BLUEPRINTS if role == "all" else DOWNLOADS:
         app.register_api(module.api)

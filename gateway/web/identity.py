@@ -8,6 +8,7 @@ Invariants:
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import cast
 
 from flask import g, request
@@ -20,14 +21,17 @@ from gateway.access import (
     ProofContext,
     ReplayGuard,
     Revocations,
+    scopes_of,
     verify_access_token,
 )
 from gateway.access.refusal import refusal
+from gateway.access.revocations import Kind
+from gateway.db import Work
 from gateway.errors import NotAuthorised
 from gateway.telemetry import utc_now
 from gateway.web.guard import house
 
-__all__ = ["authenticate", "caller", "credential", "proof_of_call"]
+__all__ = ["authenticate", "caller", "credential", "proof_of_call", "still_holds"]
 
 
 def credential(*schemes: str) -> str:
@@ -82,3 +86,19 @@ def authenticate(access: Access) -> None:
     g.caller, g.principal = facts, facts.principal
     if access.scope is not None and access.scope not in facts.scopes:
         raise NotAuthorised(f"this needs the scope {access.scope}", unlock=("ask an administrator for a role that carries it",))
+
+
+def still_holds(work: Work, who: AccessFacts, *, scope: str, since: datetime) -> bool:
+    """Whether a caller whose call was let in at `since` and goes on may still do what needs this scope.
+
+    A proof of possession is not asked for anew: it was for that call.
+    """
+    now = utc_now()
+    principal = Principals(work).find(who.principal.name)
+    if principal is None or principal.disabled_at is not None or now >= who.expires_at:
+        return False
+    key = principal.key(who.key_thumbprint)
+    subjects: dict[Kind, str | None] = {"token": who.jti, "principal": principal.name, "key": who.key_thumbprint}
+    if key is None or not key.is_usable(now) or Revocations(work).bite(subjects, issued_at=since):
+        return False
+    return scope in who.scopes & scopes_of(principal.roles)
