@@ -4,6 +4,7 @@ Invariants:
     - The verdict is computed from the report card as stored, read back through the store.
     - The identifier of the event that lets a release out is chosen first, because the manifest names it.
     - The files of a blocked release are never made visible; their key is destroyed in the transaction that blocks it.
+    - Whatever breaks ends the release and settles its reserve.
     - Concluding again what was concluded, cancelled or taken over changes nothing but to remove what is left of it.
 """
 
@@ -19,7 +20,10 @@ from gateway.access import GatewayKeys
 from gateway.audit.event import RANDOM_BITS, event_id
 from gateway.catalogue import AppliedPolicy, Datasets, Policies, RegisteredDataset
 from gateway.errors import Conflict
+from gateway.jobs.order import Failure
+from gateway.jobs.rim import at_the_rim, patiently
 from gateway.releases import House, Release, Releases, Status
+from gateway.releases.abandoned import abandon
 from gateway.releases.artifacts import DESTROYED, Sealer, destroy_keys, make_sealer, remove_sealed
 from gateway.releases.bundle import ENVELOPE, MANIFEST, FileEntry, envelope_of, manifest_bytes, sha256_hex, statement_of
 from gateway.releases.model_card import model_card
@@ -38,6 +42,16 @@ FULL_CARD = "full-report-card.json"
 
 def conclude_production(house: House, produced: Mapping[str, Any]) -> str:
     """Conclude what `produce` produced; answers the status."""
+    release_id, fence = str(produced["release_id"]), int(produced["fence"])
+
+    def give_up(failure: Failure) -> None:
+        abandon(house, release_id, fence=fence, code=failure.code, message=failure.message, now=utc_now())
+
+    status = at_the_rim(lambda: patiently(lambda: _conclude(house, produced)), give_up=give_up)
+    return str(Status.FAILED) if status is None else status
+
+
+def _conclude(house: House, produced: Mapping[str, Any]) -> str:
     now = utc_now()
     with house.database.read() as work:
         release = Releases(work).get(produced["release_id"])

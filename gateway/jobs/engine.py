@@ -16,26 +16,37 @@ from typing import Any
 from dbos import DBOS, DBOSClient, DBOSConfig, Serializer
 
 from gateway.db import Database, Work
+from gateway.errors import TicketgateError
 
-__all__ = ["APPLICATION", "QUEUE", "VERSION", "DbosQueue", "JsonSerializer", "configure"]
+__all__ = ["APPLICATION", "QUEUE", "VERSION", "DbosQueue", "JsonSerializer", "StepBroke", "configure"]
 
 APPLICATION = "ticketgate"
 QUEUE = "work"
 VERSION = "1"
 WORKFLOWS = {"release": "produce-release", "job": "small-job"}
 POLL_SECONDS = 0.25
+ERROR = "ticketgate-error"
+
+
+class StepBroke(TicketgateError):
+    """An error that ended a step before: its class and code, not its text, which may hold a cell."""
 
 
 class JsonSerializer(Serializer):
-    """Arguments and results as JSON."""
+    """Arguments, results and errors as JSON."""
 
     def serialize(self, data: Any) -> str:
         """To JSON; what is not JSON is an error here, not later."""
+        if isinstance(data, BaseException):
+            data = {ERROR: type(data).__name__, "code": data.slug if isinstance(data, TicketgateError) else TicketgateError.code}
         return json.dumps(data, allow_nan=False)
 
     def deserialize(self, serialized_data: str) -> Any:
         """From JSON."""
-        return json.loads(serialized_data)
+        data = json.loads(serialized_data)
+        if isinstance(data, dict) and ERROR in data:
+            return StepBroke(f"a step of the job ended in {data[ERROR]}", code=data["code"])
+        return data
 
     def name(self) -> str:
         """How rows name this form."""

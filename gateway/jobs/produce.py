@@ -3,6 +3,7 @@
 Invariants:
     - Every execution of this step takes the release up anew, so an interrupted one is noticed and charged.
     - Nothing that the child wrote outlives this step in plain form; nothing of it is kept once the release has ended.
+    - Whatever breaks ends the release and settles its reserve; what is unavailable for a while does not.
     - The step's result is JSON and holds no row of any table.
 """
 
@@ -10,21 +11,24 @@ from __future__ import annotations
 
 import secrets
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from gateway.catalogue import Datasets, Policies
 from gateway.db import Work
-from gateway.errors import TicketgateError
+from gateway.errors import TicketgateError, Unavailable
 from gateway.evidence.leaks import FINGERPRINT, fingerprint_key, keep_fingerprint
 from gateway.jobs.child import run_production
-from gateway.jobs.order import Failure, Order, Outcome
+from gateway.jobs.order import Failure, Order, Outcome, ProducedFile
+from gateway.jobs.rim import at_the_rim, patiently
 from gateway.jobs.scratch import scratch_folder
 from gateway.releases import House, Release, Releases
-from gateway.releases.artifacts import make_sealer
+from gateway.releases.abandoned import abandon
+from gateway.releases.artifacts import Sealer, make_sealer
 from gateway.releases.produce import Taken, fail, hold, note_evaluating, note_reading, take_up
 from gateway.releases.registration import split_key
-from gateway.telemetry import logger, utc_now
+from gateway.telemetry import utc_now
 from policies.canonical import canonical_json
 
 __all__ = ["produce"]
@@ -38,28 +42,40 @@ def produce(house: House, release_id: str) -> dict[str, Any] | None:
     Returns:
         What `conclude` needs, or None when the release ended here: cancelled, failed, or nothing left to do.
     """
-    taken = take_up(house, release_id, now=utc_now())
+    seen = patiently(lambda: _fence_of(house, release_id))
+
+    def taken_up() -> Taken | None:
+        return patiently(lambda: take_up(house, release_id, now=utc_now()))
+
+    taken = at_the_rim(taken_up, give_up=partial(_give_up, house, release_id, seen))
     if taken is None:
         return None
-    was_read = False
-    try:
-        with scratch_folder(house, prefix="production-") as scratch:
-            order = _order(house, taken, scratch)
-            note_reading(house, taken, now=utc_now())
-            was_read = True
-            answer = run_production(order, progress=_Teller(house, taken), timeout=house.settings.job_timeout)
-            if isinstance(answer, Outcome):
-                return _sealed(house, taken, answer, scratch)
-        if answer is not None:
-            _fail(house, taken, answer)
-    except TicketgateError as error:
-        logger("jobs").error("a production broke", release_id=release_id, code=error.slug, detail=error.detail)
-        _fail(house, taken, Failure(code=error.slug, message=error.detail, data_was_read=was_read))
+    return at_the_rim(lambda: _produce(house, taken), give_up=partial(_give_up, house, release_id, taken.fence))
+
+
+def _give_up(house: House, release_id: str, fence: int, failure: Failure) -> None:
+    abandon(house, release_id, fence=fence, code=failure.code, message=failure.message, now=utc_now())
+
+
+def _produce(house: House, taken: Taken) -> dict[str, Any] | None:
+    with scratch_folder(house, prefix="production-") as scratch:
+        order = patiently(lambda: _order(house, taken, scratch))
+        patiently(lambda: note_reading(house, taken, now=utc_now()))
+        answer = run_production(order, progress=_Teller(house, taken), timeout=house.settings.job_timeout)
+        if isinstance(answer, Outcome):
+            return _sealed(house, taken, answer, scratch)
+    if answer is not None:
+        patiently(lambda: _fail(house, taken, answer))
     return None
 
 
 def _fail(house: House, taken: Taken, failure: Failure) -> None:
     fail(house, taken, code=failure.code, message=failure.message, data_was_read=failure.data_was_read, now=utc_now())
+
+
+def _fence_of(house: House, release_id: str) -> int:
+    with house.database.read() as work:
+        return Releases(work).get(release_id).fence
 
 
 def _order(house: House, taken: Taken, scratch: Path) -> Order:
@@ -112,8 +128,14 @@ class _Teller:
             return True
         self._told = now
         if is_new_phase:
-            note_evaluating(self._house, self._taken, now=utc_now())
+            patiently(lambda: note_evaluating(self._house, self._taken, now=utc_now()))
             self._phase = phase
+        try:
+            return self._tell(share, stage)
+        except Unavailable:  # a production is not given up for a line of progress; whether it may go on is asked with the next
+            return True
+
+    def _tell(self, share: float, stage: str) -> bool:
         with self._house.database.begin() as work:
             goes_on = Releases(work).set_progress(
                 self._taken.release.id, fence=self._taken.fence, progress=share, stage=stage[:64], at=utc_now()
@@ -135,13 +157,8 @@ def _sealed(house: House, taken: Taken, outcome: Outcome, scratch: Path) -> dict
         hold(work, taken)
         keep_fingerprint(work, release_id=release.id, fence=taken.fence, raw=fingerprint)
 
-    sealer = make_sealer(house, release_id=release.id, fence=taken.fence, now=utc_now(), within=within)
-    rows = [
-        sealer.put_file(
-            scratch / file.name, media_type=file.media_type, sha256=file.sha256, size=file.size, audience=file.audience
-        )
-        for file in outcome.files
-    ]
+    sealer = patiently(lambda: make_sealer(house, release_id=release.id, fence=taken.fence, now=utc_now(), within=within))
+    rows = [patiently(partial(_put, sealer, scratch / file.name, file)) for file in outcome.files]
     return {
         "release_id": release.id,
         "fence": taken.fence,
@@ -149,3 +166,7 @@ def _sealed(house: House, taken: Taken, outcome: Outcome, scratch: Path) -> dict
         "artifacts": rows,
         "outcome": outcome.model_dump(mode="json"),
     }
+
+
+def _put(sealer: Sealer, path: Path, file: ProducedFile) -> dict[str, Any]:
+    return sealer.put_file(path, media_type=file.media_type, sha256=file.sha256, size=file.size, audience=file.audience)

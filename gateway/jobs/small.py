@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.catalogue import Datasets
+from gateway.jobs.order import Failure
+from gateway.jobs.rim import at_the_rim, patiently
 from gateway.jobs.uploads import trace_upload
 from gateway.releases import House
 from gateway.releases.small_jobs import find_job, finish_job
@@ -26,6 +28,15 @@ KINDS: Mapping[str, str] = {
 
 def run_job(house: House, job_id: str) -> str:
     """Run a job to its end; answers `done` or `failed`."""
+
+    def give_up(failure: Failure) -> None:
+        result = {"code": failure.code, "message": failure.message}
+        finish_job(house, job_id, status="failed", result=result, now=utc_now())
+
+    return at_the_rim(lambda: _run(house, job_id), give_up=give_up) or "failed"
+
+
+def _run(house: House, job_id: str) -> str:
     with house.database.read() as work:
         job = find_job(work, job_id)
     if job.status != "queued":
@@ -34,7 +45,7 @@ def run_job(house: House, job_id: str) -> str:
         status, result = trace_upload(house, job)
     else:
         status, result = _inspect(house, job.kind, job.input)
-    finish_job(house, job_id, status=status, result=result, now=utc_now())
+    patiently(lambda: finish_job(house, job_id, status=status, result=result, now=utc_now()))
     return status
 
 

@@ -27,6 +27,7 @@ from gateway.errors import TicketgateError
 from gateway.jobs import workflows
 from gateway.jobs.engine import QUEUE, configure
 from gateway.jobs.heartbeat import BEAT_EVERY, beat, leave, take_over
+from gateway.jobs.idle import LOOK_EVERY, Caretaker
 from gateway.jobs.scratch import remove_leftovers, scratch_folder
 from gateway.releases import House, expire_due
 from gateway.releases.artifacts import Artifacts
@@ -89,12 +90,13 @@ class Worker:
         beat(self.house.database, self.executor, now=now)
         DBOS.launch()
         DBOS.register_queue(QUEUE, worker_concurrency=self.house.settings.workers, polling_interval_sec=0.25)
-        sequencer = make_sequencer(self.house)
+        sequencer, caretaker = make_sequencer(self.house), Caretaker(self.house, self.executor)
         self._every(SEQUENCE_EVERY, "sequence", lambda: sequencer.run_once(utc_now()))
         self._every(BEAT_EVERY.total_seconds(), "heartbeat", self._beat)
         self._every(EXPIRE_EVERY, "expire", lambda: expire_due(self.house, now=utc_now()))
         self._every(EXPIRE_EVERY, "used-up", lambda: close_used_up(self.house, now=utc_now()))
         self._every(SWEEP_EVERY, "sweep", self._sweep)
+        self._every(LOOK_EVERY, "idle", lambda: caretaker.look(utc_now()))
         self._every(TELL_EVERY, "notices", lambda: tell_again(self.house, now=utc_now()))
         self._every(KEYS_EVERY, "keys", self._ensure_keys)
 

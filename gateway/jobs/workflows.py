@@ -11,6 +11,7 @@ from dbos import DBOS
 
 from gateway.jobs.conclude import conclude_production
 from gateway.jobs.engine import WORKFLOWS
+from gateway.jobs.idle import at_work
 from gateway.jobs.produce import produce
 from gateway.jobs.small import run_job
 from gateway.releases import House
@@ -31,8 +32,9 @@ def declare(house: House) -> None:
 
     @DBOS.workflow(name=WORKFLOWS["release"])
     def produce_release(release_id: str) -> str:
-        produced = produce_step(release_id)
-        return "ended" if produced is None else conclude_step(produced)
+        with at_work(f"release:{release_id}"):
+            produced = produce_step(release_id)
+            return "ended" if produced is None else conclude_step(produced)
 
     @DBOS.step(name="run")
     def job_step(job_id: str) -> str:
@@ -40,7 +42,8 @@ def declare(house: House) -> None:
 
     @DBOS.workflow(name=WORKFLOWS["job"])
     def small_job(job_id: str) -> str:
-        return job_step(job_id)
+        with at_work(f"job:{job_id}"):
+            return job_step(job_id)
 
     _declared.extend((produce_release, small_job))
 

@@ -133,7 +133,7 @@ def expire_due(house: House, *, now: datetime) -> int:
             if release.status is Status.RELEASED:
                 move = releases.move(release, Status.EXPIRED, at=now, closed_at=now, close_reason="expired")
                 Revocations(work).add("release", release_id, by="clock", reason="expired", now=now)
-                Log(work).append(move.event, at=now, **subjects_of(release))
+                Log(work).append(move.event, at=now, **subjects_of(release), data={})
                 close(work, release, reason="expired", at=now)
                 work.commit()
     return len(due)

@@ -33,13 +33,15 @@ from policies.gate import Verdict
 from policies.types import PrivacySpent
 
 __all__ = [
-    "Concluded", "Conclusion", "Taken", "conclude", "fail", "hold", "note_evaluating", "note_reading", "subjects_of", "take_up",
+    "LIVE", "UNREAD", "Concluded", "Conclusion", "Taken", "conclude", "fail", "fail_in", "hold", "note_evaluating",
+    "note_reading", "subjects_of", "take_up",
 ]  # fmt: skip
 
 MAX_FITS = 2
 UNREAD = ("", "waiting")
 """Stages in which no worker has opened the confidential table for this release."""
 LIVE = (Status.QUEUED, Status.GENERATING, Status.EVALUATING)
+"""Statuses out of which a worker brings a release."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +110,7 @@ def take_up(house: House, release_id: str, *, now: datetime) -> Taken | None:
         reserve = _reserve_for(work, release, now=now)
         if reserve is None:
             why = {"code": "interrupted", "message": "the production was interrupted and the budget affords no second fit"}
-            _fail_in(work, release, why, now=now)
+            fail_in(work, release, why, now=now)
             work.commit()
             return None
         event = "release.generating"
@@ -284,11 +286,12 @@ def fail(house: House, taken: Taken, *, code: str, message: str, data_was_read: 
         settled = Ledgers(work).settle(taken.reserve, spent=None, data_was_read=data_was_read, now=now)
         kind = "budget.settled" if data_was_read else "budget.cancelled"
         Log(work).append(kind, at=now, **subjects_of(release), data={"entry": settled.entry_id, "why": code})
-        _fail_in(work, release, {"code": code, "message": message}, now=now)
+        fail_in(work, release, {"code": code, "message": message}, now=now)
         work.commit()
 
 
-def _fail_in(work: Work, release: Release, why: Mapping[str, str], *, now: datetime) -> None:
+def fail_in(work: Work, release: Release, why: Mapping[str, str], *, now: datetime) -> None:
+    """Close a release that broke, in the caller's transaction; what is open in the ledger is the caller's to settle."""
     move = Releases(work).move(release, Status.FAILED, at=now, failure=dict(why), closed_at=now, close_reason="failed")
     Log(work).append(move.event, at=now, **subjects_of(release), data=dict(why))
     _destroy_keys(work, release, now=now)

@@ -17,6 +17,7 @@ from gateway.db.tables.storage import data_key
 from gateway.errors import Unavailable
 from gateway.jobs import conclude as concluding
 from gateway.jobs import produce as producing
+from gateway.jobs import rim
 from gateway.jobs.conclude import conclude_production
 from gateway.releases import Status, cancel
 from gateway.releases.artifacts import Artifacts
@@ -31,6 +32,7 @@ Town = Any
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(producing, "run_production", run_stand_in)
+    monkeypatch.setattr(rim, "WAITS", ())
 
 
 def asked(town: Town) -> str:
