@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from evaluator.statistics import area_under_roc
-from evaluator.utility.features import feature_matrix
+from evaluator.utility.features import feature_matrix, telling
 from evaluator.utility.intervals import CONFIDENCE
 from evaluator.utility.learning import boosting, in_parallel, sampled_rows
 from evaluator.utility.tables import FloatArray, IntArray, Side, Tables
@@ -71,8 +71,12 @@ def _cross_fitted(tables: Tables, matrix: FloatArray, label: FloatArray, fold: I
     seed = int(tables.inputs.generator("utility.distinguishability.models").integers(2**31))
 
     def fit(held: int) -> FloatArray:
-        model = boosting(seed).fit(matrix[fold != held], label[fold != held])
-        return np.asarray(model.predict_proba(matrix[fold == held])[:, 1])
+        learn, guess = fold != held, fold == held
+        kept = telling(matrix[learn])
+        if not kept.any():
+            return np.full(int(guess.sum()), 0.5)
+        model = boosting(seed).fit(matrix[learn][:, kept], label[learn])
+        return np.asarray(model.predict_proba(matrix[guess][:, kept])[:, 1])
 
     found = in_parallel({held: lambda held=held: fit(held) for held in range(FOLDS)})
     scores = np.empty(len(label))

@@ -15,12 +15,14 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from evaluator.utility.series import DAY, HOUR
 from evaluator.utility.tables import FloatArray, IntArray, Measured, Side, Tables
 
-__all__ = ["Features", "feature_matrix", "standard"]
+__all__ = ["Features", "feature_matrix", "standard", "telling"]
 
+FlagArray = npt.NDArray[np.bool_]
 MAX_LEVELS: Final = 60
 MAX_ONE_HOT: Final = 30
 MAX_FEATURES: Final = 200
@@ -67,6 +69,13 @@ def feature_matrix(tables: Tables, side: Side, rows: IntArray, *, without: Seque
             wide += [(codes == level).astype(np.float64) for level in range(min(MAX_ONE_HOT, int(_sizes(column)) - 1))]
     matrix = np.column_stack(plain) if plain else np.zeros((len(rows), 1))
     return Features(matrix, np.column_stack(wide) if linear else np.empty((len(rows), 0)))
+
+
+def telling(matrix: FloatArray) -> FlagArray:
+    """Columns in which rows differ: a column without any value cannot be binned, and one with a single value tells nothing."""
+    gone = np.isnan(matrix)
+    least, most = np.where(gone, np.inf, matrix).min(axis=0), np.where(gone, -np.inf, matrix).max(axis=0)
+    return np.asarray(least < most)
 
 
 def _numbers(column: Measured, side: Side) -> list[FloatArray]:

@@ -30,7 +30,7 @@ from sklearn.ensemble import (
 )
 from threadpoolctl import threadpool_limits
 
-from evaluator.utility.features import Features, feature_matrix, standard
+from evaluator.utility.features import Features, feature_matrix, standard, telling
 from evaluator.utility.linear import fit_logistic, fit_ridge
 from evaluator.utility.tables import FloatArray, IntArray, Measured, Side, Tables
 
@@ -189,12 +189,20 @@ class _Job:
             return constant
         if self.model == "linear":
             return self._logistic(present)
+        training, tested = self._plain()
         model = boosting(self.seed, len(present)) if self.model == "boosting" else _forest(self.seed)
         scores = np.zeros((len(self.tested.plain), len(self.task.classes)))
         with self._alone():
-            model.fit(self.training.plain, self.values)
-            scores[:, model.classes_.astype(np.int64)] = model.predict_proba(self.tested.plain)
+            model.fit(training, self.values)
+            scores[:, model.classes_.astype(np.int64)] = model.predict_proba(tested)
         return scores
+
+    def _plain(self) -> tuple[FloatArray, FloatArray]:
+        """Features for trees, those that differ among the rows a model is trained on; one of zeros where none does."""
+        kept = telling(self.training.plain)
+        if not kept.any():
+            return np.zeros((len(self.training.plain), 1)), np.zeros((len(self.tested.plain), 1))
+        return self.training.plain[:, kept], self.tested.plain[:, kept]
 
     def _alone(self) -> AbstractContextManager[object]:
         return ONE_FOREST if self.model == "forest" else nullcontext()
@@ -218,9 +226,10 @@ class _Job:
             model = RandomForestRegressor(
                 n_estimators=16, max_depth=12, min_samples_leaf=5, max_features=0.5, random_state=self.seed
             )
+        training, tested = self._plain()
         with self._alone():
-            model.fit(self.training.plain, self.values)
-            return np.asarray(model.predict(self.tested.plain)[:, None])
+            model.fit(training, self.values)
+            return np.asarray(model.predict(tested)[:, None])
 
 
 def boosting(seed: int, classes: int = 2) -> Any:

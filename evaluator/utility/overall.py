@@ -126,9 +126,18 @@ def _bins(column: Measured) -> dict[Side, tuple[IntArray, int]]:
     codes: dict[Side, tuple[IntArray, int]] = {}
     for side in SIDES:
         present = column.present(side)
-        edges = np.histogram_bin_edges(present, bins=EQUAL_BINS) if len(present) else np.zeros(1)
+        edges = _edges(present) if len(present) else np.zeros(1)
         codes[side] = (np.digitize(column.values[side], bins=edges).astype(np.int64), EQUAL_BINS + 2)
     return codes
+
+
+def _edges(present: FloatArray) -> FloatArray:
+    """Ends of ten equal bins; one end where floats of this size lie too far apart for ten."""
+    low, high = float(present.min()), float(present.max())
+    ends = (low, high) if low < high else (low - 0.5, high + 0.5)
+    if len(np.unique(np.linspace(*ends, EQUAL_BINS + 1))) <= EQUAL_BINS:
+        return np.array([low])
+    return np.asarray(np.histogram_bin_edges(present, bins=EQUAL_BINS))
 
 
 def pair_trend(
