@@ -8,7 +8,8 @@ Invariants:
       by the number of columns, at most 16,383), so a distance is an integer count of grid steps: sums are exact, and
       neither threads nor block sizes change a result. Ties go to the reference that stands first.
     - Missing equals missing (distance 0) and differs from every value (distance 1). Values beyond the range of the real
-      rows count as the end of that range.
+      rows count as the end of that range. A value so far out that all others fill less than a quarter of the range (9999999999
+      for "unknown") does not stretch it: it counts as the end of the range of the others.
     - A search never looks at who is in train: encodings depend on the union of train and holdout.
 """
 
@@ -36,6 +37,10 @@ NOT_A_NEIGHBOUR = np.uint16(65_535)
 BLOCK_PAIRS = 262_144
 BLOCK_REFERENCES = 32_768
 SMALL_DOMAIN = 255
+FAR = 0.75
+"""A gap beyond which a value is no longer one end of a column's range, as a share of the range up to that value."""
+LEAST_IN_RANGE = 30
+"""Different values that must be left for the others to make a range: two codes and a large one are three codes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +112,9 @@ def _encode(inputs: Inputs) -> Encoding:
         missing.append(any(bool((table.codes(name) < 0).any()) for table in inputs.tables))
         if name in numeric:
             real = np.concatenate([inputs.train.numeric(name), inputs.holdout.numeric(name)])
-            low, high = (np.nanmin(real), np.nanmax(real)) if np.isfinite(real).any() else (0.0, 0.0)
+            low, high = _range(np.unique(real[~np.isnan(real)]))
             for table in inputs.tables:
-                coded[table.which].append(_on_grid(table.numeric(name), float(low), float(high), levels))
+                coded[table.which].append(_on_grid(table.numeric(name), low, high, levels))
         else:
             small = len(inputs.domain(name)) < SMALL_DOMAIN
             for table in inputs.tables:
@@ -120,6 +125,22 @@ def _encode(inputs: Inputs) -> Encoding:
         return Coded(tuple(coded[table.which]), tuple(name in numeric for name in names), levels, tuple(missing))
 
     return Encoding(names, made(inputs.train), made(inputs.holdout), made(inputs.synthetic))
+
+
+def _range(values: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """Ends of the range of sorted different values, without those that lie far from all others; (0, 0) where there are none."""
+    if len(values) == 0:
+        return 0.0, 0.0
+    first, last = 0, len(values) - 1
+    while last - first >= LEAST_IN_RANGE:
+        width = FAR * (values[last] - values[first])
+        if values[last] - values[last - 1] > width:
+            last -= 1
+        elif values[first + 1] - values[first] > width:
+            first += 1
+        else:
+            break
+    return float(values[first]), float(values[last])
 
 
 def _on_grid(values: npt.NDArray[np.float64], low: float, high: float, levels: int) -> npt.NDArray[np.int16]:

@@ -1,11 +1,12 @@
 """Scores of membership attacks: the higher, the more a record looks like one that was trained on.
 
-Responsible for three attacks. Reference-calibrated nearest neighbour; density ratio of synthetic over real (in the manner of
-DOMIAS, van Breugel et al. 2023, with nearest-neighbour densities); a classifier over all features, fitted on one half of the
-people and scored on the other (no shadow models: the evaluator has no generator).
+Responsible for four attacks. Reference-calibrated nearest neighbour, on all columns and on the finely graded ones alone;
+density ratio of synthetic over real (in the manner of DOMIAS, van Breugel et al. 2023, with nearest-neighbour densities); a
+classifier over all features, fitted on one half of the people and scored on the other (no shadow models: the evaluator has no
+generator).
 
 Invariants:
-    - The first two never look at who is a member. The third looks only at the half that it does not score.
+    - The classifier looks at who is a member only in the half that it does not score. The others never look.
     - A privacy unit is scored by its best row, and units, not rows, are what is counted.
 """
 
@@ -29,7 +30,7 @@ __all__ = ["ATTACKS", "Scores", "attack_scores", "cross_fitted"]
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
-ATTACKS = ("nearest_neighbour", "density_ratio", "classifier")
+ATTACKS = ("nearest_neighbour", "fine_columns", "density_ratio", "classifier")
 SOFTENING = 0.1
 """Distances count in units of a tenth of the median distance between real people: closer than that is "the same"."""
 LEAST_FOR_CLASSIFIER = 200
@@ -63,15 +64,25 @@ def _scores(inputs: Inputs, found: Neighbourhood, workers: int) -> Scores:
     calibrated = -np.log((found.synthetic.distance[:, 0] + soft) / (found.real.distance[:, 0] + soft))
     near, far = found.synthetic.distance.mean(axis=1), found.real.distance.mean(axis=1)
     ratio = -np.log((near + soft) / (far + soft))
-    by_attack = {"nearest_neighbour": pool.by_unit(calibrated), "density_ratio": pool.by_unit(ratio)}
+    scored = {"nearest_neighbour": calibrated, **_fine(found), "density_ratio": ratio}
+    by_attack = {name: pool.by_unit(score) for name, score in scored.items()}
     if min(int(member.sum()), int((~member).sum())) >= LEAST_FOR_CLASSIFIER:
-        features = _features(inputs, found, (calibrated, ratio), workers)
+        features = _features(inputs, found, tuple(scored.values()), workers)
         seed = inputs.generator("privacy", "classifier")
         by_attack["classifier"] = cross_fitted(features, member, seed)
     return Scores(member, by_attack, pool.by_unit(far))
 
 
-def _features(inputs: Inputs, found: Neighbourhood, scores: tuple[Floats, Floats], workers: int) -> Floats:
+def _fine(found: Neighbourhood) -> dict[str, Floats]:
+    """The calibrated distance on finely graded columns, where there are enough: noise there is small beside any neighbour."""
+    if found.fine is None or found.fine_real is None:
+        return {}
+    near, far = found.fine.distance[:, 0], found.fine_real.distance
+    soft = float(np.median(far[:, 0])) + 1e-6
+    return {"fine_columns": -np.log((near + soft) / (far.mean(axis=1) + soft))}
+
+
+def _features(inputs: Inputs, found: Neighbourhood, scores: tuple[Floats, ...], workers: int) -> Floats:
     pool = found.pool
     rows = np.concatenate([pool.train_rows, pool.holdout_rows + inputs.train.rows])
     alone, rare = isolation(inputs, workers), rare_flags(inputs)

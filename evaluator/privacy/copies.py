@@ -11,6 +11,7 @@ Invariants:
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +19,7 @@ import numpy.typing as npt
 
 from evaluator.inputs import Inputs
 from evaluator.privacy.family import Family, PrivacyOptions
-from evaluator.privacy.projections import Isolation, isolation
+from evaluator.privacy.projections import STRATA, Isolation, isolation
 from evaluator.privacy.rows import Matches, RealRows, real_rows
 from evaluator.statistics import Rate, difference_interval, fisher_upper
 from evaluator.strata import Excess, excess_by_stratum
@@ -51,7 +52,7 @@ class Evidence:
         crowded = np.full(len(units), np.iinfo(np.int64).max)
         np.minimum.at(crowded, group, stratum[chosen])
         size = np.where(count > 1, np.ceil(np.log2(np.maximum(count, 1))), 0).astype(np.int64)
-        self.stratum: Strata = np.unique(size * 64 + crowded, return_inverse=True)[1].reshape(-1).astype(np.int64)
+        self.stratum: Strata = np.unique(size * STRATA + crowded, return_inverse=True)[1].reshape(-1).astype(np.int64)
 
 
 def unit_evidence(rows: RealRows, matches: Matches, isolated: Isolation) -> Evidence:
@@ -92,17 +93,28 @@ def _whole(inputs: Inputs, evidence: Evidence, options: PrivacyOptions) -> dict[
         )
         return {names[0]: blocked, names[1]: contaminated}
     among_lone = _result(excess, method, options, p_value=excess.p_value)
-    return {names[0]: _of_everybody(among_lone, n_train / inputs.train.n_units), names[1]: contaminated}
+    lone = n_train / inputs.train.n_units
+    return {names[0]: _of_everybody(among_lone, lone, _limit(inputs, excess.detectable)), names[1]: contaminated}
 
 
-def _of_everybody(found: MetricResult, lone: float) -> MetricResult:
+def _limit(inputs: Inputs, share: float) -> dict[str, object]:
+    """The detection limit in people of train, and in rows of the output if each is copied once: what a reader can picture."""
+    people = math.ceil(share * inputs.train.n_units)
+    return {
+        "detection_limit_people": people,
+        "detection_limit_of_output": min(1.0, people / inputs.synthetic.rows),
+        "below_the_limit": "k copies of lonely rows have p of at least (train / (train + holdout))^k: fewer can pass unseen",
+    }
+
+
+def _of_everybody(found: MetricResult, lone: float, limit: dict[str, object]) -> MetricResult:
     """The excess as a share of all people of train, of whom the share `lone` has a row of their own; the p-value is the same.
 
     Of a table of few columns hardly any row is one person's alone: among some hundred of them no interval is as narrow as
     one in a hundred, and of everybody the same excess is a small share.
     """
     low, high = found.interval or (0.0, 0.0)
-    detail = {**found.detail, "lone_share": lone, "excess_among_lone": found.value}
+    detail = {**found.detail, **limit, "lone_share": lone, "excess_among_lone": found.value}
     return replace(found, value=(found.value or 0.0) * lone, interval=(low * lone, high * lone), detail=detail)
 
 

@@ -26,6 +26,11 @@ Flags = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 K = 5
 """Neighbours kept: enough for a density, few enough to stay local."""
+K_FINE = 3
+"""The same on the finely graded columns, where crowds are thinner."""
+FINE_VALUES = 30
+"""A number, date or time with more different values than this is finely graded: coming near it by chance takes luck."""
+LEAST_FINE = 3
 MOST_REFERENCE = 8_192
 """Real rows that are searched for the nearest other: enough to tell crowded from lonely."""
 
@@ -79,6 +84,8 @@ class Neighbourhood:
         without: For each of them, the nearest synthetic row on all other columns.
         halves: Two disjoint sets of column positions, together all of them (none where there is one column only).
         linked: For each half, the nearest synthetic row on it.
+        fine: The nearest synthetic row on the finely graded columns alone; None where they are all columns, or too few.
+        fine_real: The `K_FINE` nearest rows of other units on them, in the same random part of the pool.
         chosen: Rows of synthetic that were searched, and that indices point into.
     """
 
@@ -90,6 +97,8 @@ class Neighbourhood:
     without: tuple[Neighbours, ...]
     halves: tuple[tuple[int, ...], ...]
     linked: tuple[Neighbours, ...]
+    fine: Neighbours | None
+    fine_real: Neighbours | None
 
 
 def pool_of(inputs: Inputs, options: PrivacyOptions) -> Pool:
@@ -150,11 +159,27 @@ def _search(inputs: Inputs, options: PrivacyOptions) -> Neighbourhood:
     everything = tuple(range(len(inputs.columns)))
     secrets = tuple(p for p, column in enumerate(inputs.columns.values()) if column.role == "sensitive" and len(everything) > 1)
     split = halves(inputs)
+    graded = fine_columns(inputs)
     parts = [everything, *([other for other in everything if other != secret] for secret in secrets), *split]
+    parts += [graded] if graded else []
     found = nearest(pool.coded, synthetic, k=[K, *(1 for _ in parts[1:])], parts=parts, workers=options.workers)
-    real = _reference(inputs, pool, options)
+    fine = found.pop() if graded else None
+    real = _reference(inputs, pool, graded, options)
     first = 1 + len(secrets)
-    return Neighbourhood(pool, chosen, found[0], real, secrets, tuple(found[1:first]), split, tuple(found[first:]))
+    linked = tuple(found[first:])
+    return Neighbourhood(
+        pool, chosen, found[0], real[0], secrets, tuple(found[1:first]), split, linked, fine, real[1] if graded else None
+    )
+
+
+def fine_columns(inputs: Inputs) -> tuple[int, ...]:
+    """Positions of numbers, dates and times of many values; none where they are all columns, or too few to place a row.
+
+    Noise on every number moves flags and small codes by whole steps, which hides a row among all columns; on these it is near.
+    """
+    names = tuple(inputs.columns)
+    graded = tuple(names.index(name) for name in inputs.numeric_columns() if len(inputs.domain(name)) > FINE_VALUES)
+    return graded if LEAST_FINE <= len(graded) < len(names) else ()
 
 
 def halves(inputs: Inputs) -> tuple[tuple[int, ...], ...]:
@@ -171,11 +196,18 @@ def halves(inputs: Inputs) -> tuple[tuple[int, ...], ...]:
     return tuple(sorted(order[::2])), tuple(sorted(order[1::2]))
 
 
-def _reference(inputs: Inputs, pool: Pool, options: PrivacyOptions) -> Neighbours:
-    """Nearest other people of the pool, searched among a random part of it: how far from anybody a row is by nature."""
+def _reference(inputs: Inputs, pool: Pool, graded: tuple[int, ...], options: PrivacyOptions) -> list[Neighbours]:
+    """Nearest other people of the pool, searched among a random part of it: how far from anybody a row is by nature.
+
+    On all columns, and on the finely graded ones where there are some. The part is in random order, so that among equally near
+    rows members are not found first.
+    """
     rows = len(pool.unit)
     rng = inputs.generator("privacy", "reference")
-    chosen = np.sort(rng.choice(rows, min(rows, MOST_REFERENCE), replace=False))
+    chosen = rng.choice(rows, min(rows, MOST_REFERENCE), replace=False)
     groups = (pool.unit, pool.unit[chosen])
-    found = nearest(pool.coded, pool.coded.take(chosen), k=K, own_group=groups, workers=options.workers)[0]
-    return Neighbours(found.distance, chosen[found.index])
+    parts, depth = [tuple(range(len(inputs.columns)))], [K]
+    if graded:
+        parts, depth = [*parts, graded], [K, K_FINE]
+    found = nearest(pool.coded, pool.coded.take(chosen), k=depth, parts=parts, own_group=groups, workers=options.workers)
+    return [Neighbours(part.distance, chosen[part.index]) for part in found]

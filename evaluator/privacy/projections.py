@@ -22,12 +22,14 @@ import numpy.typing as npt
 from evaluator.inputs import Inputs
 from evaluator.privacy.rows import Matches, RealRows, real_rows
 
-__all__ = ["Isolation", "Part", "isolation", "parts"]
+__all__ = ["STRATA", "Isolation", "Part", "isolation", "parts"]
 
 MAX_GROUPS = 14
 PAIR_ROWS = 200_000
 """Above so many rows (real and synthetic together) pairs of columns are not left out: cost stays near-linear."""
 BATCH = 8
+STRATA = 128
+"""Strata of crowdedness: eight octaves of rows one column away times sixteen of rows two columns away."""
 NO_COUNTS = np.zeros(0, dtype=np.int64)
 LEAST_LEFT = 3
 """A part of fewer columns says too little about a row to be looked through."""
@@ -80,7 +82,7 @@ def _isolation(inputs: Inputs, rows: RealRows, workers: int) -> Isolation:
                 elif part.leaves_out > 1:
                     near_two += matches.twins
                 seen.append((part, Matches(matches.alone, matches.alone & matches.found, NO_COUNTS)))
-    stratum = np.minimum(_octave(near_one), 7) * 16 + np.minimum(_octave(near_two), 15)
+    stratum = np.minimum(_octave(near_one), STRATA // 16 - 1) * 16 + np.minimum(_octave(near_two), 15)
     return Isolation(whole, near_one, stratum, tuple(seen))
 
 

@@ -1,7 +1,8 @@
 """Rows as hashes: which real rows stand in the synthetic table, whole or but for a few columns.
 
-Responsible for canonical values (rounding, case, outer spaces), for hashes of rows from which any columns can be left out,
-and for asking of every real row: does one person alone have it, and is it in the synthetic table?
+Responsible for canonical values (rounding; case, spaces, punctuation and Unicode forms of text), for hashes of rows from
+which any columns can be left out, and for asking of every real row: does one person alone have it, and is it in the synthetic
+table?
 
 Invariants:
     - Train and holdout are treated alike: rows of train stand first, and nothing here depends on which is which.
@@ -13,9 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from evaluator.inputs import Inputs
@@ -27,6 +30,10 @@ Flags = npt.NDArray[np.bool_]
 Codes = npt.NDArray[np.int64]
 SIGNIFICANT_DIGITS = 6
 """Numbers that agree to so many digits are the same value: a row copied through float32 or text is still a copy."""
+
+SPACING = r"""[\s\p{Z}\p{Cf}\p{Pi}\p{Pf}.,;:!?'"()\[\]{}_/\\]+"""
+"""What texts may differ in and still be one value: a copy with a doubled space or without its full stop is a copy. Signs that
+carry meaning (+ - < > = %) stay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,13 +131,19 @@ def _canonical_hashes(inputs: Inputs, name: str, position: int) -> Hashes:
         codes = _rounded(domain.to_numpy(zero_copy_only=False).astype(np.float64), column.decimals)
         codes = np.unique(codes, return_inverse=True)[1].reshape(-1)
     elif column.type in ("category", "text"):
-        folded = pc.utf8_lower(pc.utf8_trim_whitespace(domain))
-        codes = folded.dictionary_encode().indices.to_numpy(zero_copy_only=False)
+        codes = _folded(domain).dictionary_encode().indices.to_numpy(zero_copy_only=False)
     else:
         codes = np.arange(size)
     mixed = np.concatenate([codes.astype(np.int64) + 2, [1]]).astype(np.uint64)
     salt = np.full(1, position + 1, dtype=np.uint64) * np.uint64(0xD1B54A32D192ED03)
     return _scrambled(mixed * np.uint64(0x9E3779B97F4A7C15) + salt)
+
+
+def _folded(texts: pa.Array[Any]) -> pa.Array[Any]:
+    """Texts as they are compared: one Unicode form, one case, no spaces or punctuation but single spaces between words."""
+    kernels: Any = pc
+    plain = kernels.utf8_lower(kernels.utf8_normalize(texts, form="NFKC"))
+    return cast("pa.Array[Any]", kernels.utf8_trim_whitespace(kernels.replace_substring_regex(plain, SPACING, " ")))
 
 
 def _rounded(values: npt.NDArray[np.float64], decimals: int | None) -> npt.NDArray[np.float64]:
