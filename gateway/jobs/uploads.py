@@ -6,6 +6,7 @@ from typing import Any
 
 from gateway.errors import TicketgateError
 from gateway.evidence.leaks import trace_file
+from gateway.jobs.rim import patiently
 from gateway.jobs.scratch import scratch_folder
 from gateway.releases import House
 from gateway.releases.small_jobs import Job
@@ -26,4 +27,4 @@ def trace_upload(house: House, job: Job) -> tuple[str, dict[str, Any]]:
     except TicketgateError as error:
         return "failed", {"code": error.slug, "message": error.detail}
     finally:
-        drop_upload(house, upload, now=utc_now())
+        patiently(lambda: drop_upload(house, upload, now=utc_now()))

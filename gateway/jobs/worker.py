@@ -33,6 +33,7 @@ from gateway.releases import House, expire_due
 from gateway.releases.artifacts import Artifacts
 from gateway.releases.notice import tell_again
 from gateway.releases.origin import anchor_of, check_log, log_keys
+from gateway.releases.uploads import sweep_uploads
 from gateway.releases.used_up import close_used_up
 from gateway.storage import sweep
 from gateway.telemetry import logger, utc_now
@@ -45,6 +46,8 @@ EXPIRE_EVERY = 5.0
 KEYS_EVERY = 3600.0
 TELL_EVERY = 60.0
 ORPHAN_AGE = timedelta(hours=24)
+UPLOAD_AGE = timedelta(hours=1)
+"""How old an upload without a job may become; a leaked file may hold real people's data."""
 
 
 def make_sequencer(house: House) -> Sequencer:
@@ -136,6 +139,7 @@ class Worker:
         with self.house.database.read() as work:
             known = Artifacts(work).locations()
         remove_leftovers(self.house)
+        sweep_uploads(self.house, older_than=now - UPLOAD_AGE, now=now)
         for prefix in ("releases/", "proofs/"):
             sweep(self.house.store, older_than=now - ORPHAN_AGE, known=known, prefix=prefix)
         with self.house.database.begin() as work:
