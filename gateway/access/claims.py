@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from gateway.access.refusal import refusal
 
-__all__ = ["SKEW", "ClaimRules", "Life", "instant", "seconds"]
+__all__ = ["JTI", "SKEW", "ClaimRules", "Life", "instant", "seconds"]
 
 SKEW: Final = timedelta(seconds=60)
 JTI: Final = re.compile(r"[\x21-\x7e]{16,64}\Z")

@@ -19,7 +19,7 @@ from typing import Any, Final
 from sqlalchemy import insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from gateway.access.claims import ClaimRules, seconds
+from gateway.access.claims import JTI, ClaimRules, seconds
 from gateway.access.facts import KeyFacts
 from gateway.access.gateway_keys import GatewayKeys, Signer
 from gateway.access.jws import RELEASE_TOKEN, sign
@@ -28,7 +28,7 @@ from gateway.access.principals import Principals
 from gateway.access.proofs import ProofContext, verify_proof
 from gateway.access.refusal import reason_of, token_refusal
 from gateway.access.replay import ReplayGuard
-from gateway.access.revocations import Revocations
+from gateway.access.revocations import Revocations, share_issuing
 from gateway.access.signing import new_jti
 from gateway.db import Work
 from gateway.db.tables.access import download_count
@@ -123,6 +123,7 @@ class ReleaseTokens:
             Conflict: no time or no download is left.
             TokenRefused: that key or the principal is out of use.
         """
+        share_issuing(self._work)
         expires_at, jti = self._bounded(lifetime, subject, now).ends(now), new_jti()
         self._make_count(subject)
         left = max_downloads - self._used(subject)
@@ -215,6 +216,8 @@ class ReleaseTokens:
                 jti = str(RELEASE_TOKEN.open(message, keys.token_key(message.unverified_header["kid"], now)).get("jti"))
             except NotAuthenticated:
                 return None
+        if not JTI.match(jti):
+            return None
         row = self._work.execute(select(table.c.jti, table.c.principal).where(table.c.jti == jti)).first()
         return None if row is None else KnownToken(row.jti, row.principal)
 

@@ -3,6 +3,8 @@
 Invariants:
     - Nothing un-revokes. A revocation bites every release token issued up to its moment; one of a token, release or key bites
       later ones too. Access tokens die by token, principal or key.
+    - Its moment is not before the issue of any token that it finds, whatever the clocks say, and it finds every token whose issue
+      is not yet committed: issuing and revoking wait for each other (`share_issuing`, `stop_issuing`).
     - Signed requests are not tokens: a key that must not sign any more is disabled, not revoked.
 """
 
@@ -13,18 +15,21 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal, get_args
 
-from sqlalchemy import Column, and_, insert, or_, select
+from sqlalchemy import Column, and_, insert, or_, select, text
 
 from gateway.db import Work
 from gateway.db.tables.access import release_token, revocation
 from gateway.errors import InvalidRequest
 
-__all__ = ["KINDS", "Kind", "RevocationFacts", "Revocations"]
+__all__ = ["KINDS", "DeadToken", "Kind", "RevocationFacts", "Revocations", "share_issuing", "stop_issuing"]
 
 Kind = Literal["token", "release", "ticket", "dataset", "principal", "key"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 FOR_EVER: Final = frozenset({"token", "release", "key"})
-MAX_SUBJECT, MAX_REASON = 128, 500
+MAX_REASON = 500
+MAX_SUBJECT: Final[Mapping[Kind, int]] = {"token": 64, "release": 64, "ticket": 64, "dataset": 64, "principal": 128, "key": 128}
+"""Longest names, in characters: as long as what they name can be."""
+ISSUING = 0x7467_746F_6B  # "tgtok"
 
 COLUMN: Final[Mapping[Kind, Column[Any]]] = {
     "token": release_token.c.jti,
@@ -37,17 +42,46 @@ COLUMN: Final[Mapping[Kind, Column[Any]]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DeadToken:
+    """A release token that would have been good for some time yet."""
+
+    jti: str
+    release: str
+    ticket: str
+    dataset: str
+    principal: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RevocationFacts:
     """What was revoked: the caller logs it in the same transaction.
 
     Attributes:
-        token_ids: Tokens that would have been good for some time yet.
+        tokens: Release tokens that would have been good for some time yet.
     """
 
     kind: Kind
     subject: str
+    reason: str
     revoked_at: datetime
-    token_ids: tuple[str, ...]
+    tokens: tuple[DeadToken, ...]
+
+    @property
+    def token_ids(self) -> tuple[str, ...]:
+        """Ids of the tokens."""
+        return tuple(token.jti for token in self.tokens)
+
+
+def share_issuing(work: Work) -> None:
+    """For whoever issues a token: no revocation is under way until this transaction ends."""
+    if not work.is_sqlite:  # SQLite has one writer at a time
+        work.execute(text("SELECT pg_advisory_xact_lock_shared(:key)"), {"key": ISSUING})
+
+
+def stop_issuing(work: Work) -> None:
+    """For whoever revokes, before taking the time: every token issued so far is committed, and none is issued until this ends."""
+    if not work.is_sqlite:
+        work.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ISSUING})
 
 
 class Revocations:
@@ -69,13 +103,26 @@ class Revocations:
         Raises:
             InvalidRequest: an unknown kind, or a subject or reason that cannot be.
         """
-        if kind not in KINDS or not 0 < len(subject) <= MAX_SUBJECT or len(reason) > MAX_REASON:
+        if (
+            kind not in KINDS
+            or not 0 < len(subject) <= MAX_SUBJECT[kind]
+            or not subject.isprintable()
+            or len(reason) > MAX_REASON
+        ):
             raise InvalidRequest(f"revoke one of {', '.join(KINDS)} by its name, with a reason of up to {MAX_REASON} characters")
+        if "\0" in reason:
+            raise InvalidRequest("a reason is text without NUL")
+        stop_issuing(self._work)
         alive = (COLUMN[kind] == subject, release_token.c.expires_at > now)
-        tokens = self._work.execute(select(release_token.c.jti).where(*alive).order_by(release_token.c.jti)).scalars().all()
-        row = {"kind": kind, "subject": subject, "revoked_at": now, "revoked_by": by, "reason": reason}
-        self._work.execute(insert(revocation).values(row))
-        return RevocationFacts(kind=kind, subject=subject, revoked_at=now, token_ids=tuple(tokens))
+        rows = self._work.execute(select(release_token).where(*alive).order_by(release_token.c.jti)).all()
+        moment = max([now, *(row.issued_at for row in rows)])
+        values = {"kind": kind, "subject": subject, "revoked_at": moment, "revoked_by": by, "reason": reason}
+        self._work.execute(insert(revocation).values(values))
+        dead = (
+            DeadToken(jti=row.jti, release=row.release_id, ticket=row.ticket, dataset=row.dataset, principal=row.principal)
+            for row in rows
+        )
+        return RevocationFacts(kind=kind, subject=subject, reason=reason, revoked_at=moment, tokens=tuple(dead))
 
     def bite(self, subjects: Mapping[Kind, str | None], *, issued_at: datetime) -> bool:
         """Whether a token is revoked by anything it depends on.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from http import HTTPStatus
+from typing import Any
 
 from flask import Response, g, jsonify, request
 from flask_openapi3 import APIBlueprint, Tag
@@ -15,7 +17,8 @@ from gateway.access import (
     TokenDenied,
     answer_token_request,
 )
-from gateway.access.token_calls import introspect, revoke
+from gateway.access.revocations import share_issuing, stop_issuing
+from gateway.access.token_calls import Revoked, introspect, revoke
 from gateway.audit import Log
 from gateway.telemetry import utc_now
 from gateway.web.guard import WITHIN, declares, house
@@ -31,6 +34,7 @@ def token() -> Response:
     """An access token for a client assertion (RFC 6749 client credentials, RFC 7523 private_key_jwt)."""
     rooms, now = house(), utc_now()
     with rooms.database.begin() as work:
+        share_issuing(work)
         keys = GatewayKeys(work, rooms.sealing)
         answer = answer_token_request(
             request.form.to_dict(flat=False), find_principal=Principals(work).find, replay=ReplayGuard(work),
@@ -57,20 +61,51 @@ def token() -> Response:
 @api.post("/v1/tokens/revocation")
 @declares("tokens:revoke", audit=WITHIN)
 def revocation() -> Response:
-    """Revoke tokens (RFC 7009 shape): `token`, or one of release, ticket, dataset, principal, key. Always 200."""
-    rooms, now, who = house(), utc_now(), caller()
+    """Revoke tokens (RFC 7009 shape): `token` (release or access token), or one of release, ticket, dataset, principal, key.
+
+    Always 200.
+    """
+    rooms, who = house(), caller()
     with rooms.database.begin() as work:
-        keys, tokens = GatewayKeys(work, rooms.sealing), ReleaseTokens(work, issuer=rooms.issuer)
-        revoked = revoke(request.form.to_dict(flat=False), work=work, tokens=tokens, keys=keys, caller=who, now=now)
-        known = revoked is not None
-        data = {
-            "kind": revoked.kind if revoked else "token",
-            "tokens": list(revoked.token_ids) if revoked else [],
-            "known": known,
-        }
-        Log(work).append("token.revoked", at=now, actor=who.principal.name, data=data)
+        # The moment of a revocation is taken when no token can be issued before it and committed after it.
+        stop_issuing(work)
+        now = utc_now()
+        log, keys, tokens = Log(work), GatewayKeys(work, rooms.sealing), ReleaseTokens(work, issuer=rooms.issuer)
+        revoked = revoke(
+            request.form.to_dict(flat=False), work=work, tokens=tokens, keys=keys, caller=who, now=now,
+            was_issued=lambda jti: bool(log.search(kind="access-token.issued", token=jti, limit=1)),
+        )  # fmt: skip
+        if revoked is None:
+            log.append("token.revoked", at=now, actor=who.principal.name, data={"kind": "token", "tokens": [], "known": False})
+        else:
+            _record_revocation(log, revoked, by=who.principal.name, at=now)
         work.commit()
     return jsonify({})
+
+
+def _record_revocation(log: Log, revoked: Revoked, *, by: str, at: datetime) -> None:
+    """One event for the call, found by what it names; and one for each token that died of it, in the story of its release."""
+    facts = revoked.facts
+    data: dict[str, Any] = {"kind": facts.kind, "reason": facts.reason, "known": True}
+    if revoked.is_access_token:
+        log.append("access-token.revoked", at=at, actor=by, token=facts.subject, data={**data, "principal": revoked.owner})
+        return
+    if facts.kind != "token":
+        is_subject = facts.kind in ("release", "ticket", "dataset")
+        named: dict[str, Any] = {} if is_subject else {facts.kind: facts.subject}  # a principal becomes a pseudonym there
+        about = {str(facts.kind): facts.subject} if is_subject else {}
+        data_of_call = {**data, **named, "tokens": list(facts.token_ids)}
+        log.append(
+            "token.revoked", at=at, actor=by, release=about.get("release"), ticket=about.get("ticket"),
+            dataset=about.get("dataset"), data=data_of_call,
+        )  # fmt: skip
+    elif not facts.tokens:
+        log.append("token.revoked", at=at, actor=by, token=facts.subject, data={**data, "principal": revoked.owner, "tokens": []})
+    for token in facts.tokens:
+        log.append(
+            "token.revoked", at=at, actor=by, token=token.jti, release=token.release, ticket=token.ticket, dataset=token.dataset,
+            data={**data, "principal": token.principal, "tokens": [token.jti]},
+        )  # fmt: skip
 
 
 @api.post("/v1/tokens/introspection")

@@ -28,6 +28,7 @@ from gateway.access import (
     TokenSubject,
     generate_keypair,
 )
+from gateway.access.revocations import stop_issuing
 from gateway.db import Database, create_schema
 from gateway.errors import Conflict, TokenRefused
 
@@ -172,6 +173,35 @@ def test_eight_processes_with_fifty_equal_identifiers_have_fifty_winners(databas
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     wins = [int(word) for word in done.stdout.split()]
     assert (len(wins), sum(wins)) == (8, 50)
+
+
+def test_a_revocation_finds_a_token_whose_issue_is_not_committed_yet(database, key):
+    found = []
+
+    def revoke():
+        with database.begin() as work:
+            stop_issuing(work)
+            found.append(Revocations(work).add("ticket", "DATA-1", by="carl", now=NOW))
+            work.commit()
+
+    with database.begin() as work:
+        signer = GatewayKeys(work, SEALING).signer("token")
+        lifetime = Lifetime(
+            policy_ttl=timedelta(minutes=15), release_expires_at=None, ticket_valid_until=None, key_retires_at=signer.retires_at
+        )
+        later = NOW + timedelta(seconds=1)
+        token = ReleaseTokens(work, issuer=ISSUER).issue(
+            subject(key), lifetime=lifetime, max_downloads=1, signer=signer, now=later
+        )
+        revoker = threading.Thread(target=revoke)
+        revoker.start()
+        revoker.join(timeout=0.3)
+        assert found == [], "it waits for the issue"
+        work.commit()
+    revoker.join(timeout=60)
+    assert found[0].token_ids == (token.jti,)
+    with database.read() as work, pytest.raises(TokenRefused):
+        check(work, token, NOW + timedelta(seconds=2))
 
 
 # Downloads -----------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from gateway.audit import Log
 from gateway.budget import Ledgers
 from gateway.errors import NotFound
 from gateway.evidence.checks import load_trusted, verify_bundle
@@ -135,6 +136,57 @@ def test_revocation_bites_the_next_range(released: Released) -> None:
     assert town.post("/v1/tokens/revocation", "carl", data={"release": release.id, "reason": "test"}).status_code == 200
     refused = fetch(town, release.id, token, Range="bytes=10-19")
     assert (refused.status_code, refused.get_json()["detail"]) == (401, "invalid_token")
+
+
+def test_revocations_are_found_by_what_they_name_and_by_each_token_that_died(released: Released) -> None:
+    town, another = released
+    release = another()
+    before = len(town.events("token.revoked"))
+    tokens = [town.post(f"/v1/releases/{release.id}/tokens", "ana").get_json()["token"] for _ in range(2)]
+    town.post("/v1/tokens/revocation", "ana", data={"token": tokens[0], "reason": "lost my notebook"})
+    for form in ({"ticket": "DATA-101"}, {"principal": "ana"}, {"key": "k" * 43}, {"token": "nobody's"}):
+        town.post("/v1/tokens/revocation", "carl", data={**form, "reason": "a leak is suspected"})
+    own, *others = town.events("token.revoked")[before:]
+    assert (own.subjects.release, own.subjects.ticket, own.data["reason"]) == (release.id, "DATA-101", "lost my notebook")
+    assert own.data["tokens"] == [own.subjects.token]
+    calls = [entry for entry in others if entry.subjects.token is None]
+    died = [entry for entry in others if entry.subjects.token is not None]
+    assert [entry.data["kind"] for entry in calls] == ["ticket", "principal", "key", "token"]
+    assert [entry.data.get("reason") for entry in calls] == ["a leak is suspected"] * 3 + [None]
+    assert [entry.data["known"] for entry in calls] == [True, True, True, False]
+    assert (calls[0].subjects.ticket, calls[2].data["key"]) == ("DATA-101", "k" * 43)
+    with town.house.database.read() as work:
+        log = Log(work)
+        assert calls[1].data["principal"] == log.pseudonym_of("ana")
+        assert calls[0] in log.search(ticket="DATA-101", kind="token.revoked")
+        for entry in died:
+            assert log.search(token=entry.subjects.token, kind="token.revoked") == [
+                other for other in died if other.subjects.token == entry.subjects.token
+            ]
+        assert {own.id, died[0].id} <= {entry.id for entry in log.of_release(release.id)}
+    assert {entry.data["kind"] for entry in died} == {"ticket", "principal"}
+
+
+def test_a_revoked_access_token_opens_nothing_and_its_end_is_in_the_log(town: Any) -> None:
+    lost = town.login("ana")
+    assert town.client.get("/v1/releases", headers=lost).status_code == 200
+    raw = lost["Authorization"].split()[1]
+    assert town.post("/v1/tokens/revocation", "sam", data={"token": raw, "reason": "seen in a chat"}).status_code == 200
+    assert town.client.get("/v1/releases", headers=lost).status_code == 401
+    (event,) = town.events("access-token.revoked")
+    (issued,) = (entry for entry in town.events("access-token.issued") if entry.subjects.token == event.subjects.token)
+    assert (event.data["reason"], event.data["principal"]) == ("seen in a chat", issued.subjects.actor)
+    del town.tokens["ana"]
+    again = town.login("ana")
+    own = town.client.post("/v1/tokens/revocation", headers=again, data={"token": again["Authorization"].split()[1]})
+    assert own.status_code == 200
+    assert town.client.get("/v1/releases", headers=again).status_code == 401
+    del town.tokens["ana"]
+    third = town.login("ana")
+    jti = town.events("access-token.issued")[-1].subjects.token
+    assert town.post("/v1/tokens/revocation", "sam", data={"token": jti}).status_code == 200
+    assert town.client.get("/v1/releases", headers=third).status_code == 401
+    assert len(town.events("access-token.revoked")) == 3
 
 
 def test_a_ticket_that_moves_stops_tokens_and_downloads(released: Released) -> None:

@@ -211,9 +211,15 @@ def bob(house):
     return house.verify_access(house.access("bob", key, scopes={"tokens:revoke", "tokens:introspect"}).token)
 
 
-def call(house, caller, **form):
+def revoked_by(house, caller, *, issued=(), **form):
     fields = {name: value if isinstance(value, list) else [value] for name, value in form.items()}
-    return revoke(fields, work=house.work, tokens=house.tokens, keys=house.keys, caller=caller, now=house.now)
+    given = {"work": house.work, "tokens": house.tokens, "keys": house.keys, "was_issued": issued.__contains__}
+    return revoke(fields, **given, caller=caller, now=house.now)
+
+
+def call(house, caller, **form):
+    revoked = revoked_by(house, caller, **form)
+    return None if revoked is None else revoked.facts
 
 
 def ask(house, caller, raw):
@@ -229,6 +235,29 @@ def test_owners_revoke_their_tokens_by_token_or_id(house, ana):
             house.check(token)
 
 
+@pytest.mark.parametrize("who", ["owner", "oversight"])
+def test_an_access_token_that_is_revoked_dies_at_once(house, ana, carl, who):
+    lost, kept = (house.access("ana", house.ana, scopes={"tokens:revoke"}) for _ in range(2))
+    revoked = revoked_by(house, ana if who == "owner" else carl, token=lost.token, reason="lost")
+    assert (revoked.facts.subject, revoked.owner, revoked.is_access_token) == (lost.jti, "ana", True)
+    with pytest.raises(NotAuthenticated) as refused:
+        house.verify_access(lost.token)
+    assert reason_of(refused.value) == "revoked"
+    assert house.verify_access(kept.token).jti == kept.jti
+
+
+def test_an_access_token_is_revoked_by_its_id_by_oversight_only(house, ana, carl, bob):
+    lost = house.access("ana", house.ana, scopes=set())
+    assert revoked_by(house, ana, token=lost.jti, issued={lost.jti}) is None
+    assert revoked_by(house, carl, token=lost.jti) is None, "the log knows of no such token"
+    assert revoked_by(house, bob, token=lost.token) is None
+    assert house.verify_access(lost.token)
+    revoked = revoked_by(house, carl, token=lost.jti, issued={lost.jti})
+    assert (revoked.facts.subject, revoked.is_access_token) == (lost.jti, True)
+    with pytest.raises(NotAuthenticated):
+        house.verify_access(lost.token)
+
+
 def test_strangers_revoke_nothing_and_learn_nothing(house, bob):
     token = house.issue()
     for raw in (token.token, token.jti, "unknown", "x.y.z", token.token[:-86] + "A" * 86):
@@ -242,6 +271,16 @@ def test_oversight_revokes_by_everything(house, carl, ana):
         with pytest.raises(NotAuthorised):
             call(house, ana, **{kind: subject})
     assert call(house, carl, token=house.issue().token)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [{"ticket": "x" * 65}, {"ticket": "a\0b"}, {"principal": "a\nb"}, {"key": "x" * 129}, {"release": "r", "reason": "a\0b"},
+     {"release": "r", "reason": "x" * 501}, {"dataset": ""}],
+)  # fmt: skip
+def test_a_revocation_names_what_can_be(house, carl, form):
+    with pytest.raises(InvalidRequest):
+        call(house, carl, **form)
 
 
 @pytest.mark.parametrize("form", [{}, {"reason": "x"}, {"token": "a", "release": "b"}, {"token": ["a", "b"]}, {"token": []}])

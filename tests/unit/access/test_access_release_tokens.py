@@ -306,3 +306,15 @@ def test_a_request_is_no_token(house):
     raw = sign_request(principal="ana", audience=house.issuer, request={}, private_key=house.ana, now=house.now)
     with pytest.raises(TokenRefused):
         house.tokens.look_up(raw, keys=house.keys, now=house.now)
+
+
+@pytest.mark.parametrize(("kind", "name"), [("ticket", "DATA-1"), ("dataset", "adult"), ("principal", "ana")])
+def test_a_token_issued_while_its_revoker_waited_is_dead(house, kind, name):
+    """The revoker took the time, then waited for the lock under which the token was issued: what is said to be dead is dead."""
+    token = house.issue(now=house.now + timedelta(milliseconds=300))
+    revoked = house.revocations.add(kind, name, by="carl", reason="leak", now=house.now)
+    assert revoked.token_ids == (token.jti,)
+    assert revoked.revoked_at == house.now + timedelta(milliseconds=300)
+    with pytest.raises(TokenRefused):
+        house.check(token, now=house.now + timedelta(minutes=1))
+    assert house.check(house.issue(now=house.now + timedelta(seconds=1)), now=house.now + timedelta(minutes=1))
