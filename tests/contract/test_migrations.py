@@ -108,3 +108,26 @@ def test_registered_datasets_become_members_of_the_ledgers_that_their_cards_name
     with pytest.raises(DBAPIError, match="append-only"), database.begin() as work:
         work.execute(text("DELETE FROM budget_member"))
     database.dispose()
+
+
+def test_what_ended_before_the_upgrade_loses_its_keys(database: Database) -> None:
+    of_the_first_edition(database)
+    statuses = {"blocked": 1, "failed": 1, "cancelled": 1, "withdrawn": 1, "released": 2, "evaluating": 2, "expired": 1}
+    key = "INSERT INTO data_key (subject, purpose, wrapping_key_id, wrapped, created_at) VALUES (:subject, :purpose, 'k', :raw, :at)"
+    columns, values = ", ".join(FIRST), ", ".join(f":{name}" for name in FIRST)
+    with database.begin() as work:
+        for status, fence in statuses.items():
+            row = {**FIRST, "id": status, "status": status, "fence": fence}
+            work.execute(text(f"INSERT INTO release ({columns}) VALUES ({values})"), row)  # noqa: S608 - names of columns
+            for subject, purpose in ((f"{status}#1", "artifacts"), (f"{status}#2", "artifacts"), (f"proof:{status}", "proof")):
+                given = {"subject": subject, "purpose": purpose, "raw": b"wrapped", "at": FIRST["requested_at"]}
+                work.execute(text(key), given)
+        work.commit()
+    upgrade_schema(database)
+    with database.read() as work:
+        left = set(work.execute(text("SELECT subject FROM data_key WHERE wrapped IS NOT NULL")).scalars())
+        dated = work.execute(text("SELECT count(*) FROM data_key WHERE wrapped IS NULL AND destroyed_at IS NULL")).scalar_one()
+    proofs = {f"proof:{status}" for status in statuses}
+    assert left - proofs == {"released#2", "evaluating#2", "expired#1", "expired#2"}
+    assert (proofs <= left, dated) == (True, 0)
+    database.dispose()
