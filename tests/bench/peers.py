@@ -55,7 +55,11 @@ class Peer:
 
 TORCH = "torch==2.13.0"
 MBI, DPMM = ("mbi==2.0.0", "pandas==2.3.3"), ("dpmm==0.1.9",)
-SMARTNOISE, MOSTLY, CTGAN = (TORCH, "smartnoise-synth==1.0.8"), (TORCH, "mostlyai-engine==2.7.3"), (TORCH, "ctgan==0.12.1")
+SMARTNOISE, MOSTLY, CTGAN = (
+    (TORCH, "smartnoise-synth==1.0.8", "packaging"),
+    (TORCH, "mostlyai-engine==2.7.3"),
+    (TORCH, "ctgan==0.12.1"),
+)
 VISION = ("torchvision", "torchaudio")  # the index builds them for CUDA; beside a torch for the CPU their import fails
 PEERS = {
     "mbi-mst": Peer("mbi", MBI),
