@@ -3,6 +3,7 @@
 Invariants:
     - A job reads a hostile or confidential file in a bounded child of the worker, never in the web.
     - Asking for a job is an event; its result is kept for an hour of asking again, and shown to those who may ask.
+    - A job that waits belongs to who asked for it, and nobody else is sent to it: looking after it is not recorded.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import and_, insert, or_, select, update
 
 from gateway.audit import Log
 from gateway.db import Work
@@ -54,18 +55,19 @@ class Job:
 
 
 def request_job(house: House, *, kind: str, subject: Mapping[str, Any], by: str, now: datetime) -> Job:
-    """Ask for a job, or get the fresh result of an equal one."""
+    """Ask for a job, or get the fresh result of an equal one, whoever asked for it, or one's own equal one that waits."""
     with house.database.begin() as work:
         Log(work).append(EVENTS[kind], at=now, actor=by, dataset=subject.get("dataset"), data={"kind": kind})
-        known = None if kind == "trace-file" else _fresh(work, kind, subject, now)
+        known = None if kind == "trace-file" else _fresh(work, kind, subject, by, now)
         found = known or _add(house, work, kind, subject, by, now)
         work.commit()
     return found
 
 
-def _fresh(work: Work, kind: str, subject: Mapping[str, Any], now: datetime) -> Job | None:
-    query = select(table).where(table.c.kind == kind, table.c.requested_at > now - FRESH, table.c.status != "failed")
-    rows = work.execute(query.order_by(table.c.requested_at.desc())).mappings()
+def _fresh(work: Work, kind: str, subject: Mapping[str, Any], by: str, now: datetime) -> Job | None:
+    is_for_them = or_(table.c.status == "done", and_(table.c.status == "queued", table.c.requested_by == by))
+    query = select(table).where(table.c.kind == kind, table.c.requested_at > now - FRESH, is_for_them)
+    rows = work.execute(query.order_by((table.c.status == "done").desc(), table.c.requested_at.desc())).mappings()
     return next((Job(**row) for row in rows if row["input"] == dict(subject)), None)
 
 
