@@ -6,7 +6,7 @@ Invariants:
     - Nothing is written, no data is read, nothing is fitted or measured again.
     - What is replayed is what the decision of then rested on. A decision whose facts were not stored is counted, not guessed.
     - Exact figures are confidential, and a candidate's line can ask for them one by one: who may not see them replays decisions
-      alone, without any report card.
+      alone, without any report card. Whose a request is, its account says, not the name that asked.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def replay_under(
         candidate: The policy to try, checked, with its preset written out.
         since: Only requests not older.
         sight: How much of the past may be looked at.
-        viewer: Whose own requests `sight` speaks of.
+        viewer: Account whose own requests `sight` speaks of; a person's second name is the same account.
 
     Returns:
         The simulation as JSON, with `unrecorded`: how many decisions of the candidate's datasets have no stored facts.
@@ -83,7 +83,7 @@ class _Past:
 
     def __iter__(self) -> Iterator[Record]:
         own = self._viewer if self._sight == "own" else None
-        for row in Releases(self._work).past(self._candidate.spec.datasets, since=self._since, principal=own):
+        for row in Releases(self._work).past(self._candidate.spec.datasets, since=self._since, account=own):
             if row.facts is None:
                 self.unrecorded += 1
                 continue
@@ -91,7 +91,7 @@ class _Past:
 
     def _record(self, row: Past, facts: Mapping[str, Any]) -> Record:
         record = record_from_json(facts, card=self._card(row.dataset, row.dataset_version))
-        shows_metrics = self._sight == "everything" or (self._sight == "others" and row.principal != self._viewer)
+        shows_metrics = self._sight == "everything" or (self._sight == "others" and row.account_id != self._viewer)
         if row.status is not Status.DENIED and not shows_metrics:
             return replace(record, outcome="permitted")
         metrics = None if row.report_card is None else read_metrics(row.report_card["metrics"])

@@ -76,7 +76,7 @@ class Release:
 class Past:
     """What is replayed of a release: the facts of its decision (None in releases of before they were kept), and what followed."""
 
-    principal: str
+    account_id: str
     dataset: str
     dataset_version: int | None
     status: Status
@@ -220,17 +220,17 @@ class Releases:
         rows = self._work.execute(statement.order_by(release.c.requested_at, release.c.id)).mappings()
         return [Holding(**{**row, "status": Status(row["status"])}) for row in rows]
 
-    def past(self, datasets: Sequence[str], *, since: datetime | None = None, principal: str | None = None) -> Iterator[Past]:
+    def past(self, datasets: Sequence[str], *, since: datetime | None = None, account: str | None = None) -> Iterator[Past]:
         """Decisions about these datasets with what followed, oldest first; read row by row, because report cards are long."""
         column = release.c
         statement = select(
-            column.principal, column.dataset, column.dataset_version, column.status, column.decision,
+            column.account_id, column.dataset, column.dataset_version, column.status, column.decision,
             column.decision_facts.label("facts"), column.verdict, column.report_card,
         ).where(column.dataset.in_(datasets)).order_by(column.requested_at, column.id)  # fmt: skip
         if since is not None:
             statement = statement.where(column.requested_at >= since)
-        if principal is not None:
-            statement = statement.where(column.principal == principal)
+        if account is not None:
+            statement = statement.where(column.account_id == account)
         for row in self._work.execute(statement.execution_options(yield_per=PAGE)).mappings():
             yield Past(**{**row, "status": Status(row["status"])})
 
