@@ -186,7 +186,7 @@ def simulate(body: SimulateBody) -> Response:
     if sight == "own" and "requests:read-any" in who.scopes:
         sight = "others"
     since = None if body.since is None else _moment(body.since)
-    answer = replay_under(house(), candidate, since=since, sight=sight, viewer=who.principal.name)
+    answer = replay_under(house(), candidate, since=since, sight=sight, viewer=who.principal.account_id)
     record("policy.simulated", replayed=answer["replayed"], candidate=answer["digest"], sight=sight)
     return jsonify({**answer, "findings": [finding.to_json() for finding in findings]})
 
@@ -210,13 +210,14 @@ def _moment(text: str) -> datetime:
 
 
 @api.post("/policies/explain")
-@declares("policies:read", audit="policy.explained")
+@declares("policies:read", audit=WITHIN)
 def explain(body: ExplainBody) -> Response:
     """One past decision and its verdict, rule by rule, in words and as JSON; figures at the level that the caller may see."""
     release = visible(body.release_id)
     exact = "reports:read-exact" in caller().scopes
     verdict = release.verdict if exact else requester_verdict(release)
     decision = dict(release.decision) if exact else {**release.decision, "shadows": []}
+    record("policy.explained", release=release.id)
     return jsonify(
         {
             "release_id": release.id,

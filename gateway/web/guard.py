@@ -87,8 +87,13 @@ def house() -> House:
     return cast("House", current_app.extensions["ticketgate"])
 
 
-def record(kind: str, **data: Any) -> str:
+def record(kind: str, *, release: str | None = None, **data: Any) -> str:
     """Write one event in a transaction of its own; used by calls that change nothing else.
+
+    Args:
+        kind: Of the event.
+        release: Which release it is about, where the path does not name it.
+        data: Further facts.
 
     Raises:
         NotRecorded: the log could not be written, so the answer is not given.
@@ -100,7 +105,7 @@ def record(kind: str, **data: Any) -> str:
             kind,
             at=utc_now(),
             actor=None if principal is None else principal.name,
-            release=arguments.get("release_id"),
+            release=release or arguments.get("release_id"),
             dataset=arguments.get("name") if request.path.startswith("/v1/datasets/") else None,
             data={"method": request.method, "path": request.path, **data},
         )

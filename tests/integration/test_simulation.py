@@ -9,7 +9,9 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import text
 
+from gateway.access import Principals, generate_keypair
 from gateway.cli.policy import policy as policy_commands
+from gateway.telemetry import utc_now
 
 Town = Any
 POLICY = """\
@@ -103,6 +105,18 @@ def test_who_may_not_see_exact_figures_cannot_ask_for_them_line_by_line(town: To
     assert [row[0] for row in changed(simulate(town, "ana", candidate(rows=200)).get_json())["newly_denied"]] == [ids["released"]]
 
 
+def test_a_second_name_of_the_requester_sees_no_more_than_the_first(town: Town, ids: dict[str, str]) -> None:
+    key = generate_keypair()
+    with town.house.database.begin() as work:
+        Principals(work).add("ana-rev", roles=["reviewer"], key=key.public, account_id="ana", now=utc_now())
+        work.commit()
+    town.keys["ana-rev"] = key
+    line = candidate(line="0.0000001")
+    assert changed(simulate(town, "rob", line).get_json())["newly_blocked"], "a reviewer sees what others' gates would do"
+    twin = simulate(town, "ana-rev", line).get_json()
+    assert (twin["replayed"], changed(twin)) == (2, {})
+
+
 @pytest.mark.parametrize("shape", [str, dict])
 def test_a_candidate_is_linted_and_every_finding_is_told(town: Town, shape: type) -> None:
     raw = candidate(metric="utility.marginalz.ks.worst").replace("max_rows", "max_row")
@@ -136,6 +150,8 @@ def test_a_decision_is_explained_and_figures_stay_at_the_level_that_one_may_see(
     assert "FAIL  request.max_rows" in denied["text"]
     assert "to unlock: 1. ask for at most 5000 rows" in denied["text"]
     assert explained("eve", ids["denied"]).status_code == 404
+    events = town.events("policy.explained")
+    assert [event.subjects.release for event in events] == [ids["released"], ids["released"], ids["denied"]]
 
 
 def test_decisions_of_before_the_facts_were_kept_are_counted_and_not_guessed(town: Town, ids: dict[str, str]) -> None:
