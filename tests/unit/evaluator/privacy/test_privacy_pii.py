@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pytest
@@ -39,6 +40,21 @@ def found(text: str, column: str = "remarks") -> set[str]:
         ("DE88 3704 0044 0532 0130 00", set()),
         ("v3.16.3", set()),
         ("3.14159265358979", set()),
+        ("01-02-2024 10:30", set()),
+        ("04.05.2023 12", set()),
+        ("(0.999 - 25.12345]", set()),
+        ("0 - 100 000 000", set()),
+        ("0.123456789 - 0.5", set()),
+        ("010.020.030.040", set()),
+        ("00012-345-6789", set()),
+        ("01.02.03.04.05", {"phone"}),
+        ("+49 301-234567", {"phone"}),
+        ("(212 555-1234)", {"phone"}),
+        ("call 555-010-4477 on 01-02-2024", {"phone"}),
+        ("de89 3704 0044 0532 0130 00", {"iban"}),
+        ("es9121000418450200051332 paid here", {"iban"}),
+        ("de88370400440532013000", set()),
+        ("ab12 cdef ghij", set()),
     ],
 )
 def test_kinds_of_a_text(text: str, kinds: set[str]) -> None:
@@ -85,6 +101,55 @@ def test_numbered_keys_that_also_meet_the_holdout_are_no_reuse(make_card) -> Non
     synthetic = pa.table({"n": range(400), "key": [str(i) for i in range(400)]})
     inputs = check_inputs(train=train, holdout=holdout, synthetic=synthetic, card=make_card(columns), seed=0)
     assert PII.run(inputs, PrivacyOptions())["privacy.pii.identifiers"].value == 0
+
+
+def keyed(train: list[str], holdout: list[str], synthetic: list[str], make_card) -> float:
+    columns = {"n": {"type": "integer"}, "key": {"type": "id", "role": "identifier"}}
+    tables = [
+        pa.table({"n": range(k * 10_000, k * 10_000 + len(keys)), "key": keys})
+        for k, keys in enumerate((train, holdout, synthetic))
+    ]
+    inputs = check_inputs(train=tables[0], holdout=tables[1], synthetic=tables[2], card=make_card(columns), seed=0)
+    return PII.run(inputs, PrivacyOptions())["privacy.pii.identifiers"].value
+
+
+@pytest.mark.parametrize("reused", [1, 30, 60])
+@pytest.mark.parametrize("holdout", [10, 200])
+def test_one_reused_key_of_a_wide_space_is_one_too_many(make_card, reused: int, holdout: int) -> None:
+    """UUIDs, and random numbers of 12 digits from two hits on: at 80/20 no binomial test against the holdout could say so."""
+    rng = np.random.default_rng(reused)
+    uuids = [f"{rng.integers(2**62):016x}-{rng.integers(2**62):016x}" for _ in range(1400 + holdout)]
+    train, other, fresh = uuids[:800], uuids[800 : 800 + holdout], uuids[800 + holdout :]
+    assert keyed(train, other, [*train[:reused], *fresh[reused:600]], make_card) == reused
+    assert keyed(train, other, fresh[:600], make_card) == 0
+    numbers = [f"C{number:012d}" for number in rng.choice(10**12, 1400 + holdout, replace=False)]
+    train, other, fresh = numbers[:800], numbers[800 : 800 + holdout], numbers[800 + holdout :]
+    assert keyed(train, other, [*train[: reused + 1], *fresh[reused + 1 : 600]], make_card) == reused + 1
+
+
+def test_keys_in_a_row_meet_those_of_train_by_chance_and_copied_ones_do_not(make_card) -> None:
+    order = np.random.default_rng(0).permutation(1000)
+    train, holdout = [f"C{k:05d}" for k in order[:800]], [f"C{k:05d}" for k in order[800:]]
+    assert keyed(train, holdout, [f"C{k:05d}" for k in range(600)], make_card) == 0
+    assert keyed(train, holdout, [f"C{k:05d}" for k in range(3)], make_card) == 0
+    assert keyed([*train, "C99999999"], holdout, [f"C{k:05d}" for k in range(3)], make_card) == 0
+    assert keyed(train, holdout, train[:600], make_card) == 600
+
+
+def test_card_numbers_stored_as_whole_numbers_are_found(make_card) -> None:
+    columns = {"n": {"type": "integer"}, "code": {"type": "integer"}}
+    cards = [4111111111111111, 5105105105105100, 4000000000000002]
+
+    def scanned(values: list[int]) -> float:
+        table = pa.table({"n": range(len(values)), "code": values})
+        other = pa.table({"n": range(1000, 1000 + len(values)), "code": [0] * len(values)})
+        inputs = check_inputs(train=other, holdout=other.set_column(0, "n", pa.array(range(5000, 5000 + len(values)))), synthetic=table,
+                              card=make_card(columns), seed=0)  # fmt: skip
+        return PII.run(inputs, PrivacyOptions())["privacy.pii.card"].value
+
+    assert scanned([*cards, 7, 8]) == 3
+    assert scanned([4111111111111112, 4111111111111113, 4111111111111111]) == 0  # most miss their check digit
+    assert scanned(list(range(10**15 * 4, 10**15 * 4 + 40))) == 0
 
 
 @needs_awkward
