@@ -2,7 +2,8 @@
 
 Invariants:
     - The end of a release is a leaf; that no transfer can begin any more is a leaf as well, written once (`closing`).
-    - Withdrawal destroys the artifacts' keys and revokes every token in the transaction that records it.
+    - Withdrawal destroys the artifacts' keys and revokes every token in the transaction that records it. Nothing that fails
+      afterwards makes it answer that it was not done: sealed bytes are swept later, and who could not be told is told later.
     - A cancelled production is not undone: its worker finds out, and the reserve is settled as read data demands.
 """
 
@@ -16,7 +17,7 @@ from gateway.access import Revocations
 from gateway.audit import Log
 from gateway.budget import Ledgers
 from gateway.db import Work
-from gateway.errors import NotFound
+from gateway.errors import NotFound, TicketgateError
 from gateway.releases.artifacts import Artifacts, destroy_keys
 from gateway.releases.closing import close
 from gateway.releases.house import House
@@ -24,7 +25,6 @@ from gateway.releases.notice import tell_withdrawal
 from gateway.releases.produce import subjects_of
 from gateway.releases.repository import Release, Releases
 from gateway.releases.states import Status
-from gateway.storage import StoreUnavailable
 from gateway.telemetry import logger
 
 __all__ = ["cancel", "expire_due", "recipients_of", "withdraw"]
@@ -88,6 +88,7 @@ def withdraw(house: House, release_id: str, *, by: str, reason: str, now: dateti
         close(work, release, reason="withdrawn", at=now, actor=by)
         names = [artifact.location for artifact in Artifacts(work).of(release_id) if not artifact.is_proof]
         work.commit()
+    stored = _remove(house, names)  # first: telling people may take a while, or fail
     said = tell_withdrawal(house, release_id, recipients=recipients, reason=reason, now=now)
     return {
         "release_id": release_id,
@@ -95,7 +96,7 @@ def withdraw(house: House, release_id: str, *, by: str, reason: str, now: dateti
         "recipients": recipients,
         "tokens_revoked": len(revoked.token_ids),
         "reason": reason,
-        "stored_bytes": _remove(house, names),
+        "stored_bytes": stored,
         "notices": said,
     }
 
@@ -105,7 +106,7 @@ def _remove(house: House, names: list[str]) -> str:
     try:
         for name in names:
             house.store.delete(name)
-    except StoreUnavailable as error:
+    except TicketgateError as error:
         logger("releases").warning("sealed bytes of a withdrawn release wait for the sweep", detail=error.detail)
         return "unreadable; removed by the next sweep"
     return "removed"

@@ -1,7 +1,8 @@
 """Tell the world outside that a release was withdrawn: a comment on its ticket, and a webhook of the operator's choice.
 
 Invariants:
-    - A withdrawal never waits for anybody: it is committed before the first notice is tried.
+    - A withdrawal never waits for anybody: it is committed before the first notice is tried, and no notice that fails makes it
+      fail, or keeps the notices of other releases back.
     - What was told is an event of the log (`webhook.sent`), per channel; what could not be told is tried again by the worker,
       every minute for three days. A notice may arrive twice, never not at all as long as its receiver comes back.
     - The webhook names release, ticket, dataset and recipients, holds no figure and no row, is signed with a shared secret
@@ -45,19 +46,21 @@ def withdrawal_of(entries: list[Entry]) -> Entry | None:
 
 
 def tell_withdrawal(house: House, release_id: str, *, recipients: list[str], reason: str, now: datetime) -> dict[str, str]:
-    """Tell every channel that was not told yet.
+    """Tell every channel that was not told yet. Raises nothing that the gateway foresees: the withdrawal stands already.
 
     Returns:
-        By channel (`ticket`, `webhook`): `told`, or in one word why not.
+        By channel (`ticket`, `webhook`): `told`, or in one word why not. Only `ticket` where it is not known who was told.
     """
-    with house.database.read() as work:
-        release = Releases(work).get(release_id)
-        known = {str(e.data.get("to")) for e in Log(work).of_release(release_id) if e.kind == "webhook.sent"}
+    try:
+        with house.database.read() as work:
+            release = Releases(work).get(release_id)
+            known = {str(e.data.get("to")) for e in Log(work).of_release(release_id) if e.kind == "webhook.sent"}
+    except TicketgateError as error:
+        logger("releases").error("nobody was told of a withdrawal yet", release_id=release_id, code=error.slug)
+        return {"ticket": error.slug}
     outcome: dict[str, str] = {}
     if "ticket" not in known:
-        comment = f"Release {release_id} of {release.dataset} was withdrawn: {reason}. Please delete every copy."
-        problem = house.tickets().comment(release.ticket, comment, now=now)
-        outcome["ticket"] = TOLD if problem is None else problem.kind
+        outcome["ticket"] = _comment(house, release, reason, now)
     if "webhook" not in known and house.settings.notify_url is not None:
         outcome["webhook"] = _post(house.settings, house.settings.notify_url, _document(house, release, recipients, reason))
     for channel in (channel for channel, said in outcome.items() if said == TOLD):
@@ -82,6 +85,16 @@ def tell_again(house: House, *, now: datetime) -> int:
         said = tell_withdrawal(house, release.id, recipients=recipients, reason=str(data.get("reason", "")), now=now)
         waiting += any(outcome != TOLD for outcome in said.values())
     return waiting
+
+
+def _comment(house: House, release: Release, reason: str, now: datetime) -> str:
+    text = f"Release {release.id} of {release.dataset} was withdrawn: {reason}. Please delete every copy."
+    try:
+        problem = house.tickets().comment(release.ticket, text, now=now)
+    except TicketgateError as error:  # the registry of tickets is in the database, which may take no more
+        logger("releases").error("a ticket was not told of a withdrawal", release_id=release.id, code=error.slug)
+        return error.slug
+    return TOLD if problem is None else problem.kind
 
 
 def _record(house: House, release: Release, channel: str, now: datetime) -> None:
