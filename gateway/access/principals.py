@@ -27,6 +27,7 @@ __all__ = ["MAX_KEYS", "Principals"]
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,127}\Z")
 ACCOUNT: Final = re.compile(r"[\x21-\x7e]{1,128}\Z")
+THUMBPRINT: Final = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 MAX_KEYS: Final = 16
 
 
@@ -136,6 +137,8 @@ class Principals:
 
     def find(self, name: str) -> Principal | None:
         """The principal of that exact name."""
+        if not NAME.match(name):
+            return None
         row = self._work.execute(select(principals).where(principals.c.name == name)).first()
         return None if row is None else self._principal(row)
 
@@ -156,6 +159,8 @@ class Principals:
 
     def key_of(self, thumbprint: str) -> RegisteredKey | None:
         """The key with that thumbprint and whose it is, disabled or not: the port of the verifiers."""
+        if not THUMBPRINT.match(thumbprint):
+            return None
         owner = select(principals).join(keys, keys.c.principal == principals.c.name).where(keys.c.thumbprint == thumbprint)
         row = self._work.execute(owner).first()
         if row is None:

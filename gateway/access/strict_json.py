@@ -1,8 +1,8 @@
 """JSON as signed messages carry it: one reading only.
 
 Invariants:
-    - Duplicate members, NaN, Infinity, text that is not UTF-8, a byte order mark, half a character, and anything but an object
-      are refused.
+    - Duplicate members, NaN, Infinity, text that is not UTF-8, a byte order mark, half a character, U+0000, and anything but an
+      object are refused.
     - Numbers with a fraction or exponent come back as `Decimal`, exactly as written; integers as `int`.
     - The caller bounds the size; nesting deeper than any message needs is refused before it is parsed.
 """
@@ -15,11 +15,12 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, NoReturn
 
-__all__ = ["NotStrictJson", "parse_object"]
+__all__ = ["NotStrictJson", "holds_nul", "parse_object"]
 
 MAX_DEPTH = 8
 MAX_NUMBER = 40
 MAX_EXPONENT = 99
+NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"')
 
 
@@ -49,7 +50,14 @@ def parse_object(raw: bytes) -> dict[str, Any]:
         raise NotStrictJson("not an object")
     if b"\\u" in raw:
         _check_characters(document)
+        if holds_nul(raw):
+            raise NotStrictJson("text with a NUL")
     return document
+
+
+def holds_nul(raw: bytes) -> bool:
+    """Whether a string of a JSON text holds U+0000, which no column of PostgreSQL can."""
+    return NUL.search(raw) is not None
 
 
 def _check_depth(raw: bytes) -> None:

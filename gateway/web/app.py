@@ -20,7 +20,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from gateway.audit import Log
 from gateway.errors import NotAuthenticated, NotAuthorised, NotRecorded, TicketgateError, TooManyRequests, status_of
 from gateway.releases import House
-from gateway.telemetry import logger, utc_now
+from gateway.telemetry import utc_now
 from gateway.web import (
     api_audit,
     api_catalogue,
@@ -45,6 +45,7 @@ from gateway.web.problems import problem_of, problem_response
 from gateway.web.sending import Desk
 from gateway.web.streams import STREAMS, Streams
 from gateway.web.unauthenticated import add_noise, flush_noise, note_refused
+from gateway.web.unstorable import add_tracebacks, record_unforeseen, refuse_unstorable
 
 __all__ = ["Role", "create_app", "end_app"]
 
@@ -89,6 +90,7 @@ def create_app(rooms: House, *, with_limits: bool = True, role: Role = "all", th
     app.before_request(_guard)
     app.after_request(_finish)
     add_noise(app)
+    add_tracebacks(app)
     app.after_request(_flush)
     app.register_error_handler(TicketgateError, _known)
     app.register_error_handler(HTTPException, _http)
@@ -114,6 +116,7 @@ def _guard() -> Response | None:
     if declared is None:
         return problem_response(HTTPStatus.NOT_FOUND, code="not-found", detail="there is nothing under this path")
     authenticate(declared.access)
+    refuse_unstorable(declared.access)
     return None
 
 
@@ -171,7 +174,10 @@ def _http(error: HTTPException) -> Response:
 
 
 def _unforeseen(error: Exception) -> Response:
-    logger("web").error("unforeseen", call_id=g.get("call_id"), path=request.path, kind=type(error).__name__, exc_info=error)
+    try:
+        record_unforeseen(error)
+    except NotRecorded as unrecorded:
+        return problem_of(unrecorded)
     status = status_of(TicketgateError(""))
     return problem_response(status, code="internal-error", detail="the gateway met an error that nobody foresaw")
 

@@ -24,6 +24,7 @@ __all__ = ["add_limits", "count_principal"]
 UNLIMITED = ("/healthz", "/readyz", "/metrics")
 PATHS = {"token-endpoint": "/oauth/token", "signed-requests": "/v1/release-requests"}
 FAILURES = (401, 404)
+BROKEN = 500  # counts for strangers: what breaks us by chance breaks us seldom
 EXTENSION = "ticketgate.limiter"
 
 
@@ -101,7 +102,8 @@ def _hit(limiter: Limiter, limit: RateLimit, key: str) -> None:
 
 def _count_failure(response: Response) -> Response:
     limiter, failures = _limiter(), _limit("failures", "address")
-    if limiter is not None and failures is not None and response.status_code in FAILURES and not _exempt():
+    is_failure = response.status_code in FAILURES or (response.status_code == BROKEN and g.get("principal") is None)
+    if limiter is not None and failures is not None and is_failure and not _exempt():
         limiter.limiter.hit(parse(failures.text()), failures.name, _address())
     return response
 

@@ -19,7 +19,7 @@ from gateway.errors import TicketgateError, TooManyRequests
 from gateway.telemetry import utc_now
 from gateway.web.guard import house
 
-__all__ = ["add_noise", "flush_noise", "note_refused"]
+__all__ = ["add_noise", "count_stranger", "flush_noise", "note_refused"]
 
 FLUSH_SECONDS = 60.0
 KINDS = {"/oauth/token": "access-token.refused", "/v1/tickets/webhook": "webhook.refused"}
@@ -41,7 +41,7 @@ def note_refused(error: TicketgateError | str, reason: str | None = None) -> Non
     """
     now, rooms = utc_now(), house()
     if isinstance(error, TooManyRequests):
-        current_app.extensions[EXTENSION].note("throttled", address=request.remote_addr or "", at=now)
+        count_stranger("throttled")
         return
     slug = error if isinstance(error, str) else error.slug
     why = reason or (slug if isinstance(error, str) else reason_of(error))
@@ -52,6 +52,11 @@ def note_refused(error: TicketgateError | str, reason: str | None = None) -> Non
         data = {"method": request.method, "path": request.path[:200], "code": slug, "reason": why, "from": address}
         log.append(kind, at=now, data=data)
         work.commit()
+
+
+def count_stranger(reason: str) -> None:
+    """Count this call by its address; the counts are written when their window closes."""
+    current_app.extensions[EXTENSION].note(reason, address=request.remote_addr or "", at=utc_now())
 
 
 def flush_noise(app: Flask, *, everything: bool = False) -> None:

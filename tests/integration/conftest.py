@@ -172,6 +172,14 @@ def found_town() -> Callable[..., Town]:
     return make_town
 
 
+@pytest.fixture
+def postgres_town(postgres: str, tmp_path: Path) -> Iterator[Town]:
+    made = make_town(tmp_path, database=postgres)
+    yield made
+    made.house.enqueue.close()
+    made.house.database.dispose()
+
+
 @pytest.fixture(scope="module")
 def released(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Town, Callable[[], Release]]]:
     """A town in which productions cost a few seconds each: shared by the tests of a module."""
