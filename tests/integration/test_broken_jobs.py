@@ -52,6 +52,7 @@ def small_job(town: Town, job_id: str) -> Any:
         return work.execute(select(job.c.status, job.c.result).where(job.c.id == job_id)).one()
 
 
+@pytest.mark.slow
 def test_a_worker_in_which_everything_breaks_once_ends_every_job(town: Town, tmp_path: Path) -> None:
     plan = {asked(town): fault for fault in ENDS}
     job_id = town.get("/v1/datasets/card-transactions/profile", "dana").headers["Location"].rsplit("/", 1)[-1]
