@@ -34,7 +34,10 @@ class SgdParameters(BaseModel):
     clip: float = Field(default=1.0, gt=0, le=1e6, description="Most L2 norm of one unit's gradient.")
     learning_rate: float = Field(default=1e-2, gt=0, le=10, description="Step size of Adam.")
     histogram_share: float = Field(
-        default=0.1, gt=0, le=0.9, description="Share of the budget (as zCDP) for one-way histograms measured before training."
+        default=0.1,
+        ge=0.001,
+        le=0.9,
+        description="Share of the budget (as zCDP) for one-way histograms, measured first.",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="Where to train; auto: on a GPU if there is one.")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
@@ -96,7 +99,7 @@ class PateParameters(BaseModel):
     rounds: int = Field(default=3, ge=1, le=1000, description="How often the teachers vote.")
     root_queries: int = Field(default=24, ge=2, le=128, description="Square root of the generated rows voted on in a round.")
     student_steps: int = Field(default=300, ge=1, le=10_000, description="Steps of the generator after each vote.")
-    histogram_share: float = Field(default=0.3, gt=0, le=0.9, description="Share of the budget for one-way histograms.")
+    histogram_share: float = Field(default=0.3, ge=0.001, le=0.9, description="Share of the budget for one-way histograms.")
     noise_width: Width = 64
     generator_width: Width = 128
     device: Literal["auto", "cpu", "cuda"] = "auto"

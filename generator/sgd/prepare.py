@@ -75,7 +75,7 @@ class Measured:
         """Noisy number of units."""
         if self.units is None:
             return max(1.0, self.rows)
-        mean = float((self.units.sizes * np.arange(1, self.units.sizes.size + 1)).sum())
+        mean = float((self.units.sizes * np.maximum(1, np.arange(self.units.sizes.size))).sum())  # place k holds units of k rows
         return max(1.0, self.rows / mean)
 
     def fitted_facts(self) -> dict[str, Any]:

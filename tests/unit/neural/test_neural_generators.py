@@ -14,8 +14,10 @@ import pyarrow.compute as pc
 import pytest
 
 from generator import registry
-from generator.base import BadTable, Cancelled, FittedGenerator, GeneratorError, ModelCorrupt
+from generator.base import BadHyperparameters, BadTable, Cancelled, FittedGenerator, GeneratorError, ModelCorrupt
+from generator.hyperparameters import checked
 from generator.plans import plan
+from generator.sgd.prepare import measure
 from policies.card import DatasetCard
 from policies.types import PrivacyTarget
 
@@ -167,6 +169,25 @@ def test_units_are_protected_whole_and_get_synthetic_keys() -> None:
     assert len(set(keys)) < 200
     # a missing key is nobody's: rows without a unit are drawn by their own noisy share
     assert max(keys.count(key) for key in set(keys) - {None}) <= 2
+
+
+@pytest.mark.parametrize("each", [1, 3])
+def test_units_are_counted_by_how_many_rows_they_have(each: int) -> None:
+    """The steps' divisor: noise of ε = 100 on 300 units is far within the tolerance."""
+    card = make_card(privacy_unit="who", max_rows_per_unit=4)
+    table = make_table(300 * each).set_column(0, "who", pa.array([f"p{place // each}" for place in range(300 * each)]))
+    wide = PrivacyTarget(epsilon=Decimal(100), delta=Decimal("1e-5"))
+    assert measure(table, card=card, target=wide, share=0.5)[0].expected_units == pytest.approx(300, rel=0.1)
+
+
+@pytest.mark.parametrize("name", DP)
+def test_the_least_share_of_histograms_can_be_fitted_and_less_is_refused(name: str) -> None:
+    card = make_card(privacy_unit="who", max_rows_per_unit=2)
+    columns = {**card.spec.columns, "region": card.columns["region"].model_copy(update={"values": None})}
+    opened = card.model_copy(update={"spec": card.spec.model_copy(update={"columns": columns})})
+    assert fit(name, card=opened, histogram_share=0.001).spent.epsilon is not None
+    with pytest.raises(BadHyperparameters, match="'histogram_share'"):
+        checked(name, {"histogram_share": 0.0009})
 
 
 def test_an_open_domain_is_paid_for() -> None:
