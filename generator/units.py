@@ -25,6 +25,7 @@ from generator.grids import Grid, make_grid
 from generator.marginal.denoise import nearest_counts
 from generator.noise import discrete_gaussian
 from generator.rhythm import GRAIN, bounded_counts, unit_length
+from generator.smoothing import mixed_smooth
 from generator.source import Rows
 from generator.zcdp import Account
 from policies.card import DatasetCard
@@ -36,7 +37,6 @@ Integers = NDArray[np.int64]
 SECOND = 1_000_000
 DAY_SECONDS = 86_400.0
 SHORT_GAPS = (60.0, 600.0, 3_600.0, 21_600.0)
-SMOOTHERS = (0.6, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 WINDOW = 256
 """Among so many rows that follow each other in time, rows that are alike are given to the same units."""
 TAIL = 16
@@ -248,19 +248,6 @@ def _clean(noisy: Floats, sigma: float) -> Floats:
     if noisy.size > 2:  # noqa: PLR2004 - something lies between the first and the last
         best[1:-1] = mixed_smooth(noisy[1:-1], sigma=sigma)
     return np.asarray(nearest_counts(best, max(1.0, float(noisy.sum()))) / max(1.0, float(noisy.sum())))
-
-
-def mixed_smooth(counts: Floats, *, sigma: float) -> Floats:
-    """Kernel smoothers of several widths (none, too), mixed by their unbiased risks."""
-    place = np.arange(counts.size)
-    fits, risks = [counts], [2 * sigma**2 * counts.size]
-    for width in SMOOTHERS:
-        kernel = np.exp(-0.5 * ((place[:, None] - place[None, :]) / width) ** 2)
-        kernel /= kernel.sum(axis=1, keepdims=True)
-        fits.append(kernel @ counts)
-        risks.append(float(np.square(counts - fits[-1]).sum() + 2 * sigma**2 * np.trace(kernel)))
-    weights = np.exp(-(np.array(risks) - min(risks)) / (4 * sigma**2))
-    return np.asarray(np.average(np.stack(fits), axis=0, weights=weights))
 
 
 def _stratified(weights: Floats, count: int, rng: np.random.Generator) -> Integers:

@@ -27,6 +27,7 @@ from generator.fields import Known, make_fields
 from generator.hyperparameters import MarginalParameters
 from generator.marginal.bins import Bins, make_bins
 from generator.marginal.cells import season_table
+from generator.marginal.faint import measure_faint
 from generator.marginal.fitted import FittedMarginal
 from generator.marginal.measure import Lens
 from generator.marginal.model import Model
@@ -48,6 +49,8 @@ __all__ = ["Marginal", "create", "load"]
 
 FULL = 1.5
 """Rows a slot up to which a table counts one number a slot."""
+MASK_SHARE = Fraction(1, 10)
+"""Share of what is left for counts of ordered pairs where everything else goes to one-way counts."""
 VERY_CLEAR = 1800.0
 """Rows over noise from which more groups are worth measuring."""
 
@@ -131,12 +134,16 @@ class Marginal:
         progress(0.05, "one-way counts")
         given, week = _given(variables, card.spec.time_index, rhythm)
         levels = measure_levels(lens, variables, rho=self._share(rest, "one_way_share"), given=given)
-        clarity = _clarity(account.left, len(variables), levels.rows, card.rows_per_unit)
-        is_clear = clarity > self.values.clear
-        if not is_clear:
-            more = measure_levels(lens, variables, rho=self._share(rest, "more_one_way_share"), given=given)
-            levels = levels.pooled(more)
-        found, rows = levels.one_ways(variables, given), levels.rows
+        clarity, rows = _clarity(account.left, len(variables), levels.rows, card.rows_per_unit), levels.rows
+        is_faint = clarity < self.values.faint
+        if is_faint:
+            share = account.left * (1 - MASK_SHARE if orders else 1)
+            found = measure_faint(lens, variables, rho=share, levels=levels, clarity=clarity, given=given)
+        else:
+            if clarity <= self.values.clear:
+                more = measure_levels(lens, variables, rho=self._share(rest, "more_one_way_share"), given=given)
+                levels = levels.pooled(more)
+            found, rows = levels.one_ways(variables, given), levels.rows
         most = self.values.bins or int(min(max(0.7 * clarity**0.5, 4), 32))
         bins = tuple(
             make_bins(v, one.clean / rows, most=most, least=self.values.least_sigma * one.fine**0.5 / rows)
@@ -145,13 +152,13 @@ class Marginal:
         lens.use_bins([b.of_cell for b in bins], [b.size for b in bins])
         known = [one.in_bins(b.of_cell, b.size) for one, b in zip(found, bins, strict=True)]
         goal = next((i for i, v in enumerate(variables) if v.name in modelled(card, card.spec.targets)), None)
-        volume = _volume(card, fields, bins, goal, rows=rows)
+        volume = None if is_faint else _volume(card, fields, bins, goal, rows=rows)
         pace = None if volume is None else _pace(lens, fields, bins, volume, rows=rows, rho=self._share(rest, "pace_share"))
-        choice = self._share(rest, "choice_share")
+        choice = Fraction(0) if is_faint else self._share(rest, "choice_share")
         plan = Plan(
             choice=choice,
             counts=account.left - choice,
-            rounds=self.values.rounds or (8 if clarity > VERY_CLEAR else 6),
+            rounds=0 if is_faint else self.values.rounds or (8 if clarity > VERY_CLEAR else 6),
             picks=self.values.picks or (6 if clarity > VERY_CLEAR else 5),
             cells=self.values.clique_cells,
             caution=self.values.caution,
@@ -159,7 +166,7 @@ class Marginal:
             emphasis=self.values.emphasis,
             asks_triples=clarity > self.values.triples_from,
         )
-        learner = self.learner(
+        learner = (Learner if is_faint else self.learner)(
             lens=lens, sizes=[b.size for b in bins], known=known, rows=rows, target=goal, plan=plan,
             masks=_masks(fields, bins, orders), volume=volume and volume[1:],
             free={(i, i + 1): season_table(bins[i], v) for i, v in enumerate(variables) if v.season is not None}

@@ -20,7 +20,7 @@ from generator.encoding import Variable
 from generator.marginal.denoise import nearest_counts, row_count, shrink
 from generator.marginal.measure import Lens, Measured
 
-__all__ = ["Levels", "OneWay", "coarse_map", "measure_levels", "one_way"]
+__all__ = ["Levels", "OneWay", "coarse_map", "known", "mean_of", "measure_levels", "one_way", "season"]
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -85,8 +85,8 @@ class Levels:
     def pooled(self, other: Levels) -> Levels:
         """Both measurements, each weighed by its noise."""
         return Levels(
-            {i: _mean(one, other.fine[i]) for i, one in self.fine.items()},
-            {i: _mean(one, other.coarse[i]) for i, one in self.coarse.items()},
+            {i: mean_of(one, other.fine[i]) for i, one in self.fine.items()},
+            {i: mean_of(one, other.coarse[i]) for i, one in self.coarse.items()},
         )
 
     def one_ways(self, variables: Sequence[Variable], given: Mapping[int, Floats] | None = None) -> list[OneWay]:
@@ -95,15 +95,15 @@ class Levels:
         for i, variable in enumerate(variables):
             if given and i in given:
                 noise = float(np.mean([one.sigma**2 for one in self.fine.values()]))
-                out.append(_known(given[i], self.rows, noise if variable.size > FINE else 0.0))
+                out.append(known(given[i], self.rows, noise if variable.size > FINE else 0.0))
             elif variable.is_season:
-                out.append(_season(out[-1], variables[i - 1], variable, self.rows))
+                out.append(season(out[-1], variables[i - 1], variable, self.rows))
             else:
                 out.append(one_way(variable, self.fine[i], self.coarse.get(i), self.rows))
         return out
 
 
-def _known(shares: Floats, rows: float, noise: float) -> OneWay:
+def known(shares: Floats, rows: float, noise: float) -> OneWay:
     """A variable whose cells are known: nothing that is measured later moves them; noise only says how wide its bins are."""
     counts, cells = shares * rows, np.arange(shares.size)
     return OneWay(counts, counts, noise, cells, np.full(shares.size, 1e-3))
@@ -130,16 +130,18 @@ def measure_levels(lens: Lens, variables: Sequence[Variable], *, rho: Fraction, 
     )  # fmt: skip
 
 
-def _mean(a: Measured, b: Measured) -> Measured:
+def mean_of(a: Measured, b: Measured) -> Measured:
+    """Two measurements of the same counts, each weighed by its noise."""
     weights = 1 / a.sigma**2, 1 / b.sigma**2
     total = sum(weights)
     return Measured(a.group, (a.counts * weights[0] + b.counts * weights[1]) / total, total**-0.5)
 
 
-def _season(days: OneWay, day: Variable, weekday: Variable, rows: float) -> OneWay:
-    season = np.asarray(day.season)
-    noisy, variance = days.in_bins(season, weekday.size)
-    clean = np.bincount(season, days.clean, weekday.size)
+def season(days: OneWay, day: Variable, weekday: Variable, rows: float) -> OneWay:
+    """A weekday's counts, as its days tell them."""
+    of_day = np.asarray(day.season)
+    noisy, variance = days.in_bins(of_day, weekday.size)
+    clean = np.bincount(of_day, days.clean, weekday.size)
     return OneWay(clean * rows / max(clean.sum(), 1e-9), noisy, float(variance.mean()), np.arange(weekday.size), variance)
 
 

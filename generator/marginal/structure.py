@@ -146,7 +146,7 @@ class Learner:
         """ρ of a group with one cell, such that a typical set of groups uses the whole budget."""
         nodes = range(len(self.sizes))
         typical = sorted(self._weight((a, b)) for a in nodes for b in nodes[a + 1 :]) or [1.0]
-        expected = self.plan.rounds * self.plan.picks + len(self.masks)
+        expected = max(1, self.plan.rounds * self.plan.picks + len(self.masks))
         return float(self.plan.counts) / (expected * typical[int(0.6 * (len(typical) - 1))])
 
     def _weight(self, group: Group) -> float:
