@@ -16,6 +16,7 @@ from typing import Final
 
 import numpy as np
 
+from evaluator.utility.curves import grid
 from evaluator.utility.intervals import CONFIDENCE, around, dkw_pair
 from evaluator.utility.marginals import ks_distance
 from evaluator.utility.series import Clock, clock
@@ -61,7 +62,7 @@ def _gap_metric(tables: Tables) -> MetricResult:
     low, high = _interval(tables, train, synthetic)
     part, other = _pair(tables, moment, "train", "holdout")
     floor = ks_distance(part.lengths, other.lengths) if len(part.lengths) and len(other.lengths) else None
-    grid = np.unique(np.quantile(train.lengths, np.linspace(0.01, 0.99, 40)))
+    points = grid(train.lengths)
     return MetricResult(
         value=value,
         interval=(min(low, value), max(high, value)),
@@ -72,13 +73,17 @@ def _gap_metric(tables: Tables) -> MetricResult:
         detail={
             "floor": floor,
             "per": "privacy unit" if tables.units["train"] is not None else "table",
-            "plot": {"x": grid.tolist(), "train": _cdf(train.lengths, grid), "synthetic": _cdf(synthetic.lengths, grid)},
+            "plot": {
+                "x": points.tolist(),
+                "train": _cdf(train.lengths, points),
+                "synthetic": _cdf(synthetic.lengths, points),
+            },
         },
     )
 
 
-def _cdf(values: FloatArray, grid: FloatArray) -> list[float]:
-    found: list[float] = (np.searchsorted(np.sort(values), grid, side="right") / len(values)).tolist()
+def _cdf(values: FloatArray, points: FloatArray) -> list[float]:
+    found: list[float] = (np.searchsorted(np.sort(values), points, side="right") / len(values)).tolist()
     return found
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from evaluator.utility.curves import grid
 from evaluator.utility.intervals import CONFIDENCE, around, dkw_pair, pointwise, tv_margin
 from evaluator.utility.names import segment
 from evaluator.utility.tables import FloatArray, IntArray, Measured, Tables
@@ -26,8 +27,6 @@ from policies.metrics import MetricResult
 __all__ = ["aggregate", "ks_distance", "measure", "tv_distance", "wasserstein"]
 
 ALPHA = 1 - CONFIDENCE
-CURVE_POINTS = 60
-TAIL = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +171,7 @@ def _continuous(tables: Tables, column: Measured) -> tuple[MetricResult, MetricR
         detail={
             "floor": None if floor is None else float(np.abs(floor.first - floor.second).max()),
             "simultaneous": around(distance, dkw_pair(*sizes, alpha=ALPHA / many)),
-            "plot": _curves(both, is_time=column.spec.is_temporal),
+            "plot": _curves(train, both, is_time=column.spec.is_temporal),
             **measured,
         },
     )
@@ -259,16 +258,18 @@ def _missingness(tables: Tables, column: Measured) -> MetricResult:
     )
 
 
-def _curves(both: Steps, *, is_time: bool) -> dict[str, object]:
-    """Both distribution functions at quantiles inside the middle 98 %: no extreme value stands in a plot."""
-    middle = np.flatnonzero((both.first >= TAIL) & (both.first <= 1 - TAIL))
-    where = middle if len(middle) else np.arange(len(both.points))
-    keep = where[np.unique(np.linspace(0, len(where) - 1, min(CURVE_POINTS, len(where))).astype(np.int64))]
-    points = both.points[keep]
-    plot: dict[str, object] = {"x": points.tolist(), "train": both.first[keep].tolist(), "synthetic": both.second[keep].tolist()}
-    if is_time:
-        shown = points[[len(points) // 10, len(points) // 2, -1 - len(points) // 10]]
-        plot["ticks"] = [[float(point), str(point.astype("datetime64[s]").astype("datetime64[M]"))] for point in shown]
+def _curves(train: FloatArray, both: Steps, *, is_time: bool) -> dict[str, object]:
+    """Both distribution functions at round numbers inside the middle of train: nobody's value stands in a plot."""
+    points = grid(train)
+    place = np.searchsorted(both.points, points, side="right")
+    shown = {
+        side: np.concatenate([[0.0], curve])[place].tolist()
+        for side, curve in (("train", both.first), ("synthetic", both.second))
+    }
+    plot: dict[str, object] = {"x": points.tolist(), **shown}
+    if is_time and len(points):
+        marked = points[[len(points) // 10, len(points) // 2, -1 - len(points) // 10]]
+        plot["ticks"] = [[float(point), str(point.astype("datetime64[s]").astype("datetime64[M]"))] for point in marked]
     return plot
 
 
