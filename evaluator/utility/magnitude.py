@@ -1,18 +1,18 @@
 """Are numbers still in the unit they were in?
 
 Responsible for `utility.marginals.magnitude.<column>`, the worst and the mean: by how many powers of ten the typical size of a
-number moved. Typical is the median of the absolute values that are not zero: a column that holds mostly zeros, or one whose
-range an extreme stretches, hides a tenfold change from every distance between distributions, but not from this.
+number moved. Typical is the mean logarithm of the middle half of the absolute values that are not zero: a column that holds
+mostly zeros, or one whose range an extreme stretches, hides a tenfold change from every distance between distributions, but not
+from this. (A median alone would jump: where half of the counts are 1 and half are 2, two draws differ by a factor of two.)
 
 Invariants:
     - 1 is tenfold in either direction; more than a hundredfold, or a column that lost all its sizes, counts as 2.
-    - The interval moves each median by its Dvoretzky-Kiefer-Wolfowitz band; the worst's holds for all columns at once.
+    - The interval moves the middle half by the Dvoretzky-Kiefer-Wolfowitz band; the worst's holds for all columns at once.
     - Times and texts have no unit and no magnitude.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Final
 
 import numpy as np
@@ -25,10 +25,12 @@ from policies.metrics import MetricResult
 
 __all__ = ["measure"]
 
-METHOD: Final = "powers of ten between medians of sizes; DKW"
+METHOD: Final = "powers of ten between typical sizes (mean logarithm of the middle half); DKW"
 PREFIX: Final = "utility.marginals.magnitude"
 MOST: Final = 2.0
 ALPHA: Final = 1 - CONFIDENCE
+LEVELS: Final = np.linspace(0.25, 0.75, 201)
+"""Levels of the quantiles whose logarithms are averaged."""
 Interval = tuple[float, float]
 
 
@@ -47,19 +49,18 @@ def _change(tables: Tables, column: Measured, many: int) -> MetricResult:
     if not len(sizes["synthetic"]):
         why = "synthetic holds no number but zero in this column"
         return MetricResult.inconclusive(direction="lower", method=METHOD, why=why)
-    train, synthetic = _median(sizes["train"]), _median(sizes["synthetic"])
-    value = _powers(train, synthetic)
-    holdout = _median(sizes["holdout"]) if len(sizes["holdout"]) else None
+    train, synthetic = _typical(sizes["train"]), _typical(sizes["synthetic"])
+    holdout = _typical(sizes["holdout"]) if len(sizes["holdout"]) else None
     return MetricResult(
-        value=value,
+        value=min(MOST, abs(synthetic - train)),
         interval=_interval(tables, sizes, ALPHA),
         confidence=CONFIDENCE,
         n=min(len(sizes["train"]), len(sizes["synthetic"])),
         direction="lower",
         method=METHOD,
         detail={
-            "factor": synthetic / train,
-            "floor": None if holdout is None else _powers(train, holdout),
+            "factor": 10.0 ** (synthetic - train),
+            "floor": None if holdout is None else min(MOST, abs(holdout - train)),
             "simultaneous": _interval(tables, sizes, ALPHA / many),
         },
     )
@@ -70,23 +71,19 @@ def _sizes(values: FloatArray) -> FloatArray:
     return np.asarray(np.abs(values[~np.isnan(values) & (values != 0)]))
 
 
-def _median(sizes: FloatArray) -> float:
-    return float(np.quantile(sizes, 0.5, method="lower"))
-
-
-def _powers(first: float, second: float) -> float:
-    return min(MOST, abs(math.log10(second) - math.log10(first)))
+def _typical(sizes: FloatArray, shift: float = 0.0) -> float:
+    """Mean logarithm (base 10) of the middle half of sizes, with all levels moved by `shift`."""
+    levels = np.clip(LEVELS + shift, 0.0, 1.0)
+    return float(np.log10(np.quantile(sizes, levels, method="lower" if shift <= 0 else "higher")).mean())
 
 
 def _interval(tables: Tables, sizes: dict[Side, FloatArray], alpha: float) -> Interval:
-    """The least and the largest change between medians that lie within their bands."""
+    """The least and the largest change between typical sizes that lie within their bands."""
     ends = []
     for side in ("train", "synthetic"):
         effective = len(sizes[side]) * tables.effective[side] / max(tables.rows[side], 1)
-        half = min(dkw(effective, alpha=alpha / 2), 0.5)
-        low = float(np.quantile(sizes[side], 0.5 - half, method="lower"))
-        high = float(np.quantile(sizes[side], 0.5 + half, method="higher"))
-        ends.append((math.log10(low), math.log10(high)))
+        half = dkw(effective, alpha=alpha / 2)
+        ends.append((_typical(sizes[side], -half), _typical(sizes[side], half)))
     low, high = ends[1][0] - ends[0][1], ends[1][1] - ends[0][0]
     least = 0.0 if low <= 0 <= high else min(abs(low), abs(high))
     return min(MOST, least), min(MOST, max(abs(low), abs(high)))

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from evaluator.utility.curves import grid
-from evaluator.utility.intervals import CONFIDENCE, around, dkw_pair, pointwise, tv_margin
+from evaluator.utility.intervals import CONFIDENCE, around, dkw_pair, pointwise, tv_deviation, tv_margin, tv_noise
 from evaluator.utility.names import segment
 from evaluator.utility.tables import FloatArray, IntArray, Measured, Tables
 from policies.metrics import MetricResult
@@ -91,7 +91,9 @@ def measure(tables: Tables) -> dict[str, MetricResult]:
 def aggregate(prefix: str, by_column: Mapping[str, MetricResult]) -> dict[str, MetricResult]:
     """The worst and the mean of metrics for which lower is better.
 
-    The interval of the worst reaches from the largest lower end to the largest upper end.
+    The interval of the worst reaches from the largest lower end to the largest upper end. Where a column states the `noise` that
+    two draws of one table show, the worst is the largest distance beyond it: three thousand article numbers in eight thousand
+    rows differ by 0.29 between two real draws, which is no fault of a generator.
     """
     method = "over columns"
     if not by_column:
@@ -107,18 +109,25 @@ def aggregate(prefix: str, by_column: Mapping[str, MetricResult]) -> dict[str, M
         none = MetricResult.not_applicable(direction="lower", method=method, why="no column of this kind holds a value")
         return {f"{prefix}.worst": none, f"{prefix}.mean": none}
     values = {name: result.value or 0.0 for name, result in known.items()}
-    ranked = sorted(values, key=lambda name: (-values[name], name))
+    beyond = {name: max(0.0, value - float(known[name].detail.get("noise", 0.0))) for name, value in values.items()}
+    ranked = sorted(beyond, key=lambda name: (-beyond[name], name))
     intervals = [result.detail["simultaneous"] for result in known.values()]
     n = min(result.n for result in known.values())
     floors = [float(result.detail["floor"]) for result in known.values() if result.detail.get("floor") is not None]
     worst = MetricResult(
-        value=values[ranked[0]],
+        value=beyond[ranked[0]],
         interval=(max(low for low, _ in intervals), max(high for _, high in intervals)),
         confidence=CONFIDENCE,
         n=n,
         direction="lower",
         method="largest over columns; Bonferroni",
-        detail={"column": ranked[0], "next": ranked[1:4], "columns": len(known), "floor": max(floors, default=None)},
+        detail={
+            "column": ranked[0],
+            "next": ranked[1:4],
+            "columns": len(known),
+            "floor": max(floors, default=None),
+            **({} if beyond == values else {"with_noise": values[ranked[0]]}),
+        },
     )
     mean = MetricResult(
         value=float(np.mean(list(values.values()))),
@@ -214,19 +223,21 @@ def _discrete(tables: Tables, column: Measured) -> MetricResult:
     distance, sizes = float(0.5 * np.abs(first - second).sum()), _sizes(tables, column)
     parts = [column.codes[side][tables.matched[side]] for side in ("train", "holdout")]
 
-    def margin(alpha: float) -> float:
-        return tv_margin(first, sizes[0], alpha=alpha / 2) + tv_margin(second, sizes[1], alpha=alpha / 2)
+    def interval(alpha: float) -> tuple[float, float]:
+        below = tv_margin(first, sizes[0], alpha=alpha / 2) + tv_margin(second, sizes[1], alpha=alpha / 2)
+        return max(0.0, distance - below), min(1.0, distance + tv_deviation(*sizes, alpha=alpha))
 
     return MetricResult(
         value=distance,
-        interval=around(distance, margin(ALPHA)),
+        interval=interval(ALPHA),
         confidence=CONFIDENCE,
         n=min(len(present["train"]), len(present["synthetic"])),
         direction="lower",
         method="total variation; McDiarmid",
         detail={
             "floor": tv_distance(parts[0][parts[0] > 0], parts[1][parts[1] > 0], size),
-            "simultaneous": around(distance, margin(ALPHA / many)),
+            "simultaneous": interval(ALPHA / many),
+            "noise": tv_noise(first, second, sizes),
             "plot": _bars(column, first, second, len(present["train"])),
         },
     )
