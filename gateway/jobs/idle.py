@@ -55,6 +55,8 @@ def at_work(name: str) -> Iterator[None]:
     finally:
         with _lock:
             _threads[name] -= 1
+            if not _threads[name]:
+                del _threads[name]
 
 
 class Caretaker:

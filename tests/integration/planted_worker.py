@@ -1,4 +1,4 @@
-"""A real worker in which one thing breaks per job: `python -m tests.integration.planted_worker HOME PLAN.json`.
+"""A real worker in which one thing breaks per job: `python -m tests.integration.planted_worker HOME PLAN.json [URL]`.
 
 The plan names a fault by release or small job. What takes no part in the fault is a stand-in, so that nothing has to be computed.
 Runs until its standard input ends.
@@ -80,11 +80,11 @@ def plant(plan: dict[str, str]) -> None:
 
 
 def main() -> None:
-    home, plan = sys.argv[1:]
+    home, plan, *database = sys.argv[1:]
     plant(json.loads(Path(plan).read_text("utf-8")))
     rim.WAITS = (0.1, 0.1)
     working.LOOK_EVERY, idle.LOOKS, idle.SETTLED_AFTER = 1.0, 5, timedelta()
-    working.Worker(open_house(Settings(home=Path(home)))).start()
+    working.Worker(open_house(Settings(home=Path(home), database=database[0] if database else None))).start()
     sys.stdin.read()
     working.os._exit(0)
 

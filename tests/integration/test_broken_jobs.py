@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
@@ -52,13 +53,28 @@ def small_job(town: Town, job_id: str) -> Any:
         return work.execute(select(job.c.status, job.c.result).where(job.c.id == job_id)).one()
 
 
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.services)])
+def either_town(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    if request.param == "sqlite":
+        yield request.getfixturevalue("town")
+        return
+    found = importlib.import_module("tests.integration.conftest")
+    made = found.make_town(tmp_path, database=request.getfixturevalue("postgres"))
+    yield made
+    made.house.enqueue.close()
+    made.house.database.dispose()
+
+
 @pytest.mark.slow
-def test_a_worker_in_which_everything_breaks_once_ends_every_job(town: Town, tmp_path: Path) -> None:
+def test_a_worker_in_which_everything_breaks_once_ends_every_job(either_town: Town, tmp_path: Path) -> None:
+    town = either_town
     plan = {asked(town): fault for fault in ENDS}
     job_id = town.get("/v1/datasets/card-transactions/profile", "dana").headers["Location"].rsplit("/", 1)[-1]
     document = tmp_path / "plan.json"
     document.write_text(json.dumps(plan), "utf-8")
-    command = [sys.executable, "-m", "tests.integration.planted_worker", str(town.house.settings.home), str(document)]
+    settings = town.house.settings
+    command = [sys.executable, "-m", "tests.integration.planted_worker", str(settings.home), str(document)]
+    command += [settings.database] if settings.database else []
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as worker:
         end = time.monotonic() + PATIENCE
         while any(town.release(name).status not in {*FINAL, Status.RELEASED} for name in plan) and time.monotonic() < end:
