@@ -22,10 +22,14 @@ from typing import Protocol
 from gateway.audit.note import Checkpoint, SignedNote
 from gateway.errors import NotRecorded, VerificationFailed
 
-__all__ = ["Anchor", "FileAnchor", "ObjectAnchor"]
+__all__ = ["Anchor", "FileAnchor", "ObjectAnchor", "Overtaken"]
 
 TAIL_BYTES = 1 << 17
 GREATEST = 10**19 - 1
+
+
+class Overtaken(VerificationFailed):
+    """A larger tree stands there: another sequencer was quicker, or the log was truncated. Whoever reads both anew can tell."""
 
 
 class Anchor(Protocol):
@@ -37,12 +41,16 @@ class Anchor(Protocol):
     def notes(self) -> Iterator[str]:
         """All notes, oldest first."""
 
-    def publish(self, note: str) -> None:
+    def publish(self, note: str) -> str:
         """Store a note for good.
+
+        Returns:
+            The note that stands there under this size: this one, or one of the same tree that another sequencer stored first.
 
         Raises:
             NotRecorded: it could not be stored.
-            VerificationFailed: a larger tree, or another one of the same size, stands there.
+            Overtaken: a larger tree stands there.
+            VerificationFailed: another tree of the same size stands there.
         """
 
     def exclusive(self) -> AbstractContextManager[None]:
@@ -70,10 +78,11 @@ class FileAnchor:
             with self.path.open("rb") as file:
                 yield from _whole_notes(line.rstrip(b"\n") for line in file)
 
-    def publish(self, note: str) -> None:
+    def publish(self, note: str) -> str:
         """Append a line and wait until it is on the disk."""
-        if not _continues(self.newest(), note):
-            return
+        standing = _standing(self.newest(), note)
+        if standing is not None:
+            return standing
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
@@ -84,6 +93,7 @@ class FileAnchor:
                 os.close(handle)
         except OSError as error:
             raise NotRecorded(f"the checkpoint could not be published ({error.strerror})") from error
+        return note
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -133,14 +143,18 @@ class ObjectAnchor:
             if note is not None:
                 yield note
 
-    def publish(self, note: str) -> None:
-        """Store a new object; an equal one that exists already is fine."""
-        if not _continues(self.newest(), note):
-            return
+    def publish(self, note: str) -> str:
+        """Store a new object; one of the same tree that exists already is fine."""
+        standing = _standing(self.newest(), note)
+        if standing is not None:
+            return standing
         size = Checkpoint.parse(SignedNote.parse(note).text).size
         name = f"{GREATEST - size:019d}-{size}"
         self._put_new(name, note.encode())
-        _continues(self._note(name), note)  # what stands there first counts, whatever the store answered
+        standing = _standing(self._note(name), note)  # what stands there first counts, whatever the store answered
+        if standing is None:
+            raise NotRecorded("the checkpoint was published, but cannot be read back")
+        return standing
 
     def exclusive(self) -> AbstractContextManager[None]:
         """The store's own refusal to overwrite is the lock."""
@@ -151,14 +165,16 @@ class ObjectAnchor:
         return None if data is None else data.decode()
 
 
-def _continues(newest: str | None, note: str) -> bool:
-    """Whether a note is to be published after the newest; an equal one is there already."""
+def _standing(newest: str | None, note: str) -> str | None:
+    """The note of this tree that stands there already; None when it is to be published after the newest."""
     if newest is None:
-        return True
+        return None
     old, new = (Checkpoint.parse(SignedNote.parse(text).text) for text in (newest, note))
-    if new.size < old.size or (new.size == old.size and new.root != old.root):
-        raise VerificationFailed(f"the anchor holds a tree of {old.size} leaves; one of {new.size} does not continue it")
-    return new.size > old.size
+    if new.size < old.size:
+        raise Overtaken(f"the anchor holds a tree of {old.size} leaves; one of {new.size} does not continue it")
+    if new.size == old.size and new.root != old.root:
+        raise VerificationFailed(f"the anchor holds a tree of {old.size} leaves; another one of {new.size} does not continue it")
+    return newest if new.size == old.size else None
 
 
 def _whole_notes(lines: Iterable[bytes]) -> Iterator[str]:

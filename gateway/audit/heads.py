@@ -11,13 +11,11 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-from sqlalchemy import select
-
 from gateway.audit.anchor import Anchor
 from gateway.audit.findings import FindingKind, Report
 from gateway.audit.note import Checkpoint, NoteVerifier, SignedNote
 from gateway.audit.rows import as_bytes, raw_columns
-from gateway.audit.tree import Head, continues, newest_head
+from gateway.audit.tree import Head, continues, newest_head, newest_signed
 from gateway.db.tables.audit import checkpoint
 from gateway.db.work import Database, Work
 from gateway.errors import VerificationFailed
@@ -114,16 +112,20 @@ def check_anchor(database: Database, *, keys: Sequence[NoteVerifier], anchor: An
     Finds a truncated log and an old backup that was restored, in milliseconds; `verify_log` looks at everything.
 
     Raises:
-        VerificationFailed: it does not, or the anchor is gone while the database holds published checkpoints.
+        VerificationFailed: it does not, or the anchor lacks what the database knows to be published.
     """
-    newest = anchor.newest()
+    with database.read() as work:
+        signed = newest_signed(work)
+    newest = anchor.newest()  # a sequencer may run: what is signed in the database was published before
+    if newest is None:
+        if signed is not None:
+            raise VerificationFailed("the log was published before, but the anchor is empty or gone")
+        return
+    old = Checkpoint.verify(newest, keys)
+    if signed is not None and old.size < signed.size:
+        raise VerificationFailed(f"a log of {signed.size} leaves was published, but the anchor holds one of {old.size}")
     with database.read() as work:
         head = newest_head(work)
-        if newest is None:
-            if work.execute(select(checkpoint.c.size).where(checkpoint.c.note.is_not(None)).limit(1)).first() is not None:
-                raise VerificationFailed("the log was published before, but the anchor is empty or gone")
-            return
-        old = Checkpoint.verify(newest, keys)
         if old.size > head.size:
             raise VerificationFailed(
                 f"the anchor holds a log of {old.size} leaves, the database {head.size}: truncated, or an old backup was restored"

@@ -6,7 +6,8 @@ Invariants:
       row that waited for ever would hold up nobody but us; it is said aloud, in an event of its own.
     - Rows are found by `leaf_index IS NULL`, never by an identifier watermark: transactions commit in any order.
     - Indices, tiles and the new head are one transaction; the signature follows after its commit.
-    - Nothing is signed that is smaller than, or inconsistent with, the newest checkpoint outside the database (the anchor).
+    - Nothing is signed that is smaller than, or inconsistent with, the newest checkpoint outside the database (the anchor); and
+      nothing while the anchor lacks what the database knows to be published.
     - A checkpoint counts as signed only once the anchor has it.
 """
 
@@ -17,12 +18,23 @@ from typing import Any
 
 from sqlalchemy import select, text
 
-from gateway.audit.anchor import Anchor
+from gateway.audit.anchor import Anchor, Overtaken
 from gateway.audit.event import moment_of
 from gateway.audit.log import Log
 from gateway.audit.note import Checkpoint, NoteSigner, NoteVerifier
 from gateway.audit.rows import check_row, raw_columns
-from gateway.audit.tree import Head, Tree, add_head, continues, has_note, newest_head, prove_consistency, set_indices, set_note
+from gateway.audit.tree import (
+    Head,
+    Tree,
+    add_head,
+    continues,
+    has_note,
+    newest_head,
+    newest_signed,
+    prove_consistency,
+    set_indices,
+    set_note,
+)
 from gateway.audit.witness import Witness
 from gateway.db.tables.audit import audit_event
 from gateway.db.work import Database, Work
@@ -131,32 +143,61 @@ class Sequencer:
                 head = newest_head(work)
                 if head.note is not None or head.size == 0:
                     return
-                published = self._anchor.newest()
-                old = None if published is None else self._checked(work, head, published)
+                signed = newest_signed(work)
+                published = self._anchor.newest()  # after the database: what is signed there was published before
+                if published is None and signed is not None:
+                    raise VerificationFailed("the log was published before, but the anchor is empty or gone")
+                old = None if published is None else self._checked(work, head, signed, published)
+                if old is not None and old.size > head.size:
+                    return  # overtaken, and nothing is wrong with that
                 is_stored = old is None or has_note(work, old.size)
                 note = published if published and old and old.size == head.size else self._signed(work, head)
             if published is not None and old is not None and not is_stored:
                 self._store(old.size, published)  # a crash came between publishing and storing
-            self._anchor.publish(note)
-            self._store(head.size, note)
+            try:
+                standing = self._anchor.publish(note)
+            except Overtaken as overtaken:
+                self._check_overtaken(overtaken)
+                return
+            Checkpoint.verify(standing, self._keys)
+            self._store(head.size, standing)
 
     def _store(self, size: int, note: str) -> None:
         with self._database.begin() as work:
             set_note(work, size, note)
             work.commit()
 
-    def _checked(self, work: Work, head: Head, published: str) -> Checkpoint:
-        """The newest published checkpoint, once the database is known to continue it."""
+    def _checked(self, work: Work, head: Head, signed: Head | None, published: str) -> Checkpoint:
+        """The newest published checkpoint, once the database is known to continue it; larger than `head` when we were overtaken."""
         old = Checkpoint.verify(published, self._keys)
-        if not continues(work, old, head):
-            raise VerificationFailed(f"the log ({head.size} leaves) does not continue the published one ({old.size} leaves)")
+        if signed is not None and old.size < signed.size:
+            raise VerificationFailed(f"a log of {signed.size} leaves was published, but the anchor holds one of {old.size}")
+        if old.size > head.size:
+            self._check_overtaken(VerificationFailed(_other(head, old)))
+        elif not continues(work, old, head):
+            raise VerificationFailed(_other(head, old))
         return old
+
+    def _check_overtaken(self, otherwise: VerificationFailed) -> None:
+        """The anchor holds a larger tree than we saw: fine when the database, read anew, continues it.
+
+        Raises:
+            VerificationFailed: it does not: the log was truncated or forked.
+        """
+        published = self._anchor.newest()
+        with self._database.read() as work:
+            if published is None or not continues(work, Checkpoint.verify(published, self._keys), newest_head(work)):
+                raise otherwise
 
     def _signed(self, work: Work, head: Head) -> str:
         note = self._signer.sign(Checkpoint(self._signer.verifier.name, head.size, head.root).to_text())
         if self._witness is None:
             return note
         return self._witness.cosign(note, size=head.size, prove=lambda old: prove_consistency(work, old, head.size))
+
+
+def _other(head: Head, old: Checkpoint) -> str:
+    return f"the log ({head.size} leaves) does not continue the published one ({old.size} leaves)"
 
 
 def _refuse_taken(work: Work, begin: int, end: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,24 @@ from sqlalchemy import insert, select, text
 from sqlalchemy.exc import IntegrityError
 from structlog.testing import capture_logs
 
-from gateway.audit import FileAnchor, Log, NoteSigner, Sequencer, install_guards, tlog_proof, verify_log, verify_tlog_proof
+from gateway.audit import (
+    Checkpoint,
+    FileAnchor,
+    Log,
+    NoteSigner,
+    ObjectAnchor,
+    Sequencer,
+    check_anchor,
+    install_guards,
+    newest_signed,
+    tlog_proof,
+    verify_log,
+    verify_tlog_proof,
+)
 from gateway.audit.export import FORMATS, export_lines
 from gateway.audit.guards import drop_insert_guard
 from gateway.audit.merkle import leaf_hash
+from gateway.audit.note import Signature
 from gateway.db import upgrade_schema
 from gateway.db.grants import grant_downloads
 from gateway.db.metadata import metadata
@@ -332,3 +346,126 @@ def test_verification_while_the_log_grows(
     assert found.findings == ()
     assert found.leaves == 500
     assert grown == [3, 3]
+
+
+# --- several sequencers, and an anchor that is gone --------------------------------------------------------------------------
+
+
+class Bucket(ObjectAnchor):
+    """An object store without a lock of its own; `meanwhile` happens once, after its newest object was asked for."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, bytes] = {}
+        self.meanwhile: Callable[[], object] | None = None
+        super().__init__(put_new=self.put_new, get=self.objects.get, list_names=lambda: sorted(self.objects))
+
+    def put_new(self, name: str, raw: bytes) -> bool:
+        return self.objects.setdefault(name, raw) is raw
+
+    def newest(self) -> str | None:
+        act, self.meanwhile = self.meanwhile, None
+        if act is not None:
+            act()
+        return super().newest()
+
+
+class Slow:
+    """A witness during whose answer something else happens; its cosignature is never the same twice."""
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        self.act = act
+
+    def cosign(self, note: str, **_: object) -> str:
+        self.act()
+        return note + Signature("witness.example/w1", secrets.token_bytes(4), secrets.token_bytes(72)).to_line()
+
+
+def is_good(database: Database, anchor: ObjectAnchor, leaves: int) -> bool:
+    found = verify_log(database, keys=[SIGNER.verifier], anchor=anchor)
+    return found.findings == () and (found.leaves, found.signed_size) == (leaves, leaves)
+
+
+def test_a_sequencer_that_is_overtaken_while_it_asks_a_witness_is_quiet(database: Database):
+    anchor = Bucket()
+    other = Sequencer(database, signer=SIGNER, anchor=anchor)
+
+    def overtake() -> None:
+        append(database, 2, start=3)
+        assert other.run_once(NOW) == 2
+
+    append(database, 3)
+    assert Sequencer(database, signer=SIGNER, anchor=anchor, witness=Slow(overtake)).run_once(NOW) == 3
+    assert is_good(database, anchor, 5)
+    append(database, 1, start=5)
+    assert other.run_once(NOW) == 1
+    assert is_good(database, anchor, 6)
+
+
+def test_a_sequencer_that_is_overtaken_before_it_looks_at_the_anchor_is_quiet(database: Database):
+    anchor = Bucket()
+    mine, other = (Sequencer(database, signer=SIGNER, anchor=anchor) for _ in range(2))
+    append(database, 3)
+    mine.run_once(NOW)
+    append(database, 1, start=3)
+
+    def overtake() -> None:
+        append(database, 2, start=4)
+        assert other.run_once(NOW) == 2
+
+    anchor.meanwhile = overtake
+    assert mine.run_once(NOW) == 1
+    assert is_good(database, anchor, 6)
+
+
+def test_of_two_cosigned_notes_of_one_tree_the_published_one_is_stored(database: Database):
+    anchor = Bucket()
+    other = Sequencer(database, signer=SIGNER, anchor=anchor, witness=Slow(lambda: None))
+    append(database, 3)
+    Sequencer(database, signer=SIGNER, anchor=anchor, witness=Slow(lambda: other.run_once(NOW))).run_once(NOW)
+    assert len(anchor.objects) == 1
+    assert is_good(database, anchor, 3)
+
+
+def test_an_overtaken_sequencer_still_tells_a_fork(database: Database):
+    """The larger tree that stands there is of another history."""
+    anchor = Bucket()
+    forged = SIGNER.sign(Checkpoint("gate.example/log", 9, bytes(32)).to_text())
+    append(database, 3)
+    running = Sequencer(database, signer=SIGNER, anchor=anchor, witness=Slow(lambda: anchor.publish(forged)))
+    for _ in range(2):
+        with pytest.raises(VerificationFailed, match="9 leaves"):
+            running.run_once(NOW)
+    append(database, 20, start=3)
+    with pytest.raises(VerificationFailed, match="does not continue the published one"):
+        running.run_once(NOW)
+    with database.read() as work:
+        assert newest_signed(work) is None
+
+
+@pytest.mark.parametrize("left", [0, 1])
+def test_an_anchor_that_was_removed_or_set_back_is_never_signed_over(
+    database: Database, sequencer: Sequencer, tmp_path: Path, left: int
+):
+    for start in (0, 3):
+        append(database, 3, start=start)
+        sequencer.run_once(NOW)
+    path = tmp_path / "checkpoints.log"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:left]))
+    append(database, 2, start=6)
+    said = "the anchor is empty or gone" if left == 0 else "a log of 6 leaves was published, but the anchor holds one of 3"
+    for _ in range(2):
+        with pytest.raises(VerificationFailed, match=said):
+            sequencer.run_once(NOW)
+    with pytest.raises(VerificationFailed, match=said):
+        check_anchor(database, keys=[SIGNER.verifier], anchor=FileAnchor(path))
+    assert path.read_text() == "".join(lines[:left])
+    # The way back of docs/how-to/verify-the-log.md: what was published stands in the database, one note a row.
+    with database.read() as work:
+        notes = work.execute(
+            select(checkpoint.c.note).where(checkpoint.c.note.is_not(None)).order_by(checkpoint.c.size)
+        ).scalars()
+        path.write_text("".join(json.dumps(note) + "\n" for note in notes))
+    assert path.read_text() == "".join(lines)
+    assert sequencer.run_once(NOW) == 0
+    assert verify_log(database, keys=[SIGNER.verifier], anchor=FileAnchor(path)).ok
