@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +17,14 @@ from sqlalchemy import select
 from gateway.budget import Ledgers
 from gateway.db.tables.evidence import release_fingerprint
 from gateway.db.tables.storage import data_key
-from gateway.errors import Unavailable
+from gateway.errors import Conflict, Unavailable
 from gateway.jobs import conclude as concluding
 from gateway.jobs import produce as producing
 from gateway.jobs import rim
 from gateway.jobs.conclude import conclude_production
 from gateway.releases import Status, cancel
-from gateway.releases.artifacts import Artifacts
+from gateway.releases.artifacts import Artifacts, make_sealer
+from gateway.releases.produce import Taken, hold, take_up
 from gateway.storage import StoreUnavailable
 from gateway.telemetry import utc_now
 from tests.integration.stand_in import NOT_DP, POINTS, run_stand_in
@@ -174,3 +178,38 @@ def test_what_broke_before_the_table_was_opened_costs_nothing(
         (charge,) = Ledgers(work).charges_of_release(release_id)
     assert charge.settlement is not None
     assert charge.settlement.outcome == outcome
+
+
+@pytest.mark.slow
+@pytest.mark.services
+def test_of_a_cancellation_and_a_sealing_at_once_no_key_is_left(postgres: str, tmp_path: Path) -> None:
+    town = importlib.import_module("tests.integration.conftest").make_town(tmp_path, database=postgres)
+    sealed = 0
+    for _ in range(20):
+        taken = take_up(town.house, asked(town), now=utc_now())
+        assert taken is not None
+        start = threading.Barrier(2)
+
+        def seal(taken: Taken = taken, start: threading.Barrier = start) -> bool:
+            start.wait()
+            try:
+                make_sealer(
+                    town.house, release_id=taken.release.id, fence=1, now=utc_now(), within=lambda work: hold(work, taken)
+                )
+            except Conflict:
+                return False
+            return True
+
+        def take_back(release_id: str = taken.release.id, start: threading.Barrier = start) -> None:
+            start.wait()
+            cancel(town.house, release_id, principal="ana", now=utc_now())
+
+        with ThreadPoolExecutor(2) as threads:
+            sealing, cancelling = threads.submit(seal), threads.submit(take_back)
+            cancelling.result()
+            sealed += sealing.result()
+        assert town.release(taken.release.id).status is Status.CANCELLED
+        assert not any(is_open(town, taken.release.id))
+    print(f"\n{sealed} of 20 were sealed first")
+    town.house.enqueue.close()
+    town.house.database.dispose()
