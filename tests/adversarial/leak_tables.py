@@ -6,7 +6,7 @@ Rows stay in memory; nothing of them is written. The tables lie in the folder be
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -24,22 +24,24 @@ MOST_PER_UNIT = 100
 
 @dataclass(frozen=True)
 class Subject:
-    """A real table, its card, and how many rows train, holdout and synthetic get each."""
+    """A real table, its card, and how many rows train, holdout and synthetic get each (or different `sizes` of the three)."""
 
     name: str
     table: pa.Table
     card: DatasetCard
     rows: int
+    sizes: tuple[int, int, int] | None = None
 
     def split(self, rng: Rng) -> tuple[pa.Table, pa.Table, pa.Table]:
         """Three disjoint random parts: by privacy unit where the card has one."""
         unit = self.card.spec.privacy_unit
+        ends = np.cumsum(self.sizes or (self.rows,) * 3)
         if unit is None:
             order = rng.permutation(self.table.num_rows)
-            return tuple(self.table.take(pa.array(order[k * self.rows : (k + 1) * self.rows])) for k in range(3))
+            return tuple(self.table.take(pa.array(order[low:high])) for low, high in pairwise((0, *ends)))
         codes = self.table.column(unit).combine_chunks().dictionary_encode().indices.to_numpy()
         place = rng.permutation(int(codes.max()) + 1)[codes]
-        bounds = np.searchsorted(np.cumsum(np.bincount(place)), [self.rows, 2 * self.rows, 3 * self.rows])
+        bounds = np.searchsorted(np.cumsum(np.bincount(place)), ends)
         edges = [0, *(int(bound) + 1 for bound in bounds)]
         return tuple(self.table.take(pa.array(np.flatnonzero((place >= low) & (place < high)))) for low, high in pairwise(edges))
 
@@ -100,6 +102,14 @@ def subjects() -> Iterator[Subject]:
     yield subject("web-shop", shop, 16_000, quasi=("Country",), sensitive=("StockCode",), unit="CustomerID", time="InvoiceDate")
     rows = shop.drop_columns(["CustomerID"])  # sales as a shop counts them: for distortions, not for leaks
     yield subject("web-shop-rows", rows, 16_000, quasi=("Country",), sensitive=("StockCode",), time="InvoiceDate")
+
+
+def shaped_subjects() -> Iterator[Subject]:
+    """Adult as a gateway meets it: four fifths train and one fifth holdout, or half each, and a request of 5,000 rows."""
+    for one in subjects():
+        if one.name in ("adult", "adult-plain"):
+            yield replace(one, name=f"{one.name} 80/20", sizes=(20_000, 5_000, 5_000))
+            yield replace(one, name=f"{one.name} 50/50", sizes=(12_500, 12_500, 5_000))
 
 
 def smaller_subjects() -> Iterator[Subject]:

@@ -34,7 +34,7 @@ from policies.metric_catalogue import DEFAULT_LINES  # noqa: E402
 from policies.metric_catalogue_utility import UTILITY_LINES  # noqa: E402
 from policies.metrics import MetricResult  # noqa: E402
 from tests.adversarial.leak_page import page  # noqa: E402
-from tests.adversarial.leak_tables import Subject, smaller_subjects, subjects  # noqa: E402
+from tests.adversarial.leak_tables import Subject, shaped_subjects, smaller_subjects, subjects  # noqa: E402
 from tests.adversarial.plants import DISTORTIONS, PLANTS, WHERE, Scene, scene_of  # noqa: E402
 
 RULES = tuple(
@@ -66,10 +66,17 @@ SHAPE_RULES = tuple(
     if line.metric.startswith("utility.")
 )
 FRESH = "fresh rows"
+TABLES = "adult,adult-plain,bike-hour,hospital-stays,web-shop,adult 80/20,adult 50/50,adult-plain 80/20,adult-plain 50/50"
 SPLIT_SEEDS = 1000
 """Seeds of the fresh splits start here, so that none of them is a split that plants were measured on."""
+SHAPED = ("0.25 % verbatim", "1 % verbatim", "5 % verbatim", "5 % near, one number jittered", FRESH)
+"""What is planted where train, holdout and output differ in size: a share of the output's rows."""
 WARN = 0.05
-MEASURED = ("evaluator/distances.py", "evaluator/inputs.py", "evaluator/statistics.py", "evaluator/privacy/*.py")
+MEASURED = (
+    "evaluator/*.py", "evaluator/privacy/*.py", "evaluator/utility/*.py", "policies/gate*.py", "policies/metric*.py",
+    "tests/adversarial/leak_tables.py", "tests/adversarial/plants.py",
+)  # fmt: skip
+"""What a figure depends on: the metrics, the lines they are held against, the tables and the leaks."""
 
 
 def measured(scene: Scene, synthetic: Any, seed: int, options: PrivacyOptions) -> dict[str, MetricResult]:
@@ -123,21 +130,18 @@ def warned_by(results: dict[str, MetricResult]) -> set[str]:
 
 def cells(arguments: argparse.Namespace) -> Iterator[tuple[Subject, str, str, int]]:
     """Everything that is asked for: table, kind of cell, plant, seed; what matters most first."""
-    listed = [*subjects(), *smaller_subjects()]
-    wanted = [replace(one, rows=min(one.rows, arguments.rows)) for one in listed if one.name in arguments.tables.split(",")]
+    listed = {one.name: one for one in (*subjects(), *smaller_subjects(), *shaped_subjects())}
+
+    def chosen(names: str, rows: int) -> list[Subject]:
+        return [replace(one, rows=min(one.rows, rows)) for name, one in listed.items() if name in names.split(",")]
+
     for seed in range(arguments.seeds):
-        for one in wanted:
-            for plant in PLANTS:
-                yield one, "plant", plant, seed
-            yield one, "plant", FRESH, seed
-    for one in listed:
-        if one.name in arguments.shape_tables.split(","):
-            for distortion in (FRESH, *WHERE[one.name]):
-                yield replace(one, rows=min(one.rows, arguments.rows)), "shape", distortion, 0
+        for one in chosen(arguments.tables, arguments.rows):
+            yield from ((one, "plant", plant, seed) for plant in (*PLANTS, FRESH) if one.sizes is None or plant in SHAPED)
+    for one in chosen(arguments.shape_tables, arguments.rows):
+        yield from ((one, "shape", distortion, 0) for distortion in (FRESH, *WHERE[one.name]))
     for seed in range(SPLIT_SEEDS, SPLIT_SEEDS + arguments.splits):
-        for one in listed:
-            if one.name in arguments.split_tables.split(","):
-                yield replace(one, rows=min(one.rows, arguments.split_rows)), "split", FRESH, seed
+        yield from ((one, "split", FRESH, seed) for one in chosen(arguments.split_tables, arguments.split_rows))
 
 
 def measure(one: Subject, kind: str, plant: str, seed: int, options: PrivacyOptions) -> dict[str, Any]:
@@ -153,6 +157,7 @@ def measure(one: Subject, kind: str, plant: str, seed: int, options: PrivacyOpti
         "warned": sorted(warned),
         "refused": not verdict.passed,
         "blocking": sorted(f"{rule.metric}: {rule.code}" for rule in verdict.blocking),
+        "sizes": list(one.sizes or (one.rows,) * 3),
         "cpu_s": round(time.process_time() - began, 2),
     }
 
@@ -170,7 +175,7 @@ def main() -> int:
     parser.add_argument("--results", type=Path, default=ROOT / ".ticketgate" / "leak-results.jsonl")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--splits", type=int, default=200, help="fresh splits a table")
-    parser.add_argument("--tables", default="adult,adult-plain,bike-hour,hospital-stays,web-shop")
+    parser.add_argument("--tables", default=TABLES)
     parser.add_argument("--shape-tables", default="adult,bike-hour,hospital-stays,web-shop-rows")
     parser.add_argument("--split-tables", default="adult,bike-hour,hospital-stays")
     parser.add_argument("--rows", type=int, default=16_000, help="most rows of each part")
