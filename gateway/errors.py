@@ -116,10 +116,18 @@ class UnsupportedMediaType(TicketgateError):
 
 
 class RangeNotSatisfiable(TicketgateError):
-    """The byte range lies outside the file, or several ranges were asked for."""
+    """The byte range lies outside the file, or several ranges were asked for.
+
+    Attributes:
+        size: Of the file in bytes.
+    """
 
     code = "range-not-satisfiable"
     title = "This byte range cannot be served"
+
+    def __init__(self, detail: str, *, size: int) -> None:
+        super().__init__(detail)
+        self.size = size
 
 
 class TooManyRequests(TicketgateError):

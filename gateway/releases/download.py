@@ -22,6 +22,7 @@ from gateway.releases.artifacts import Artifact, Artifacts
 from gateway.releases.handover import check_ticket, policy_of, requester_artifacts
 from gateway.releases.house import House
 from gateway.releases.produce import subjects_of
+from gateway.releases.ranges import WHOLE, RangeAsked, etag_of, part_of
 from gateway.releases.repository import Release, Releases
 from gateway.releases.request import fetch_ticket, ticket_json
 from gateway.releases.states import Status
@@ -38,6 +39,7 @@ class Transfer:
 
     Attributes:
         start, length: The range to send, in bytes of the plain artifact.
+        is_part: Whether a range was asked for, be it the whole.
         reader: The whole plain artifact as a seekable file; reading it may raise `VerificationFailed`.
     """
 
@@ -47,6 +49,7 @@ class Transfer:
     download: DownloadFacts
     start: int
     length: int
+    is_part: bool
     reader: io.RawIOBase | io.BytesIO
     started_at: datetime
 
@@ -57,26 +60,29 @@ def open_transfer(
     *,
     release_id: str,
     name: str,
-    byte_range: tuple[int | None, int | None] | None,
+    asked: RangeAsked = WHOLE,
     proof: ProofContext | None,
     now: datetime,
 ) -> Transfer:
     """Check the token against the store, count the download, record the intent, and open the artifact.
 
     Args:
-        byte_range: (first, last) as in the Range header, either may be None; None for the whole artifact.
+        asked: Which bytes; looked at behind the token.
 
     Raises:
         TokenRefused: the token does not open this artifact now; recorded, and publicly always the same.
-        RangeNotSatisfiable: the range lies outside the artifact.
+        RangeNotSatisfiable: the range lies outside the artifact; recorded, too.
     """
     try:
         _check_then_refresh(house, raw_token, release_id, name, now=now)
         with house.database.begin() as work:
-            transfer = _open(house, work, raw_token, release_id, name, byte_range, proof, now)
+            transfer = _open(house, work, raw_token, release_id, name, asked, proof, now)
             work.commit()
     except TokenRefused as refused:
-        _note_refused(house, release_id, name, refused, now=now)
+        _note_refused(house, release_id, name, reason_of(refused), now=now)
+        raise
+    except RangeNotSatisfiable as refused:
+        _note_refused(house, release_id, name, refused.slug, now=now)
         raise
     return transfer
 
@@ -87,7 +93,7 @@ def _open(
     raw_token: str,
     release_id: str,
     name: str,
-    byte_range: tuple[int | None, int | None] | None,
+    asked: RangeAsked,
     proof: ProofContext | None,
     now: datetime,
 ) -> Transfer:
@@ -101,9 +107,10 @@ def _open(
     artifact = next((found for found in requester_artifacts(work, release) if found.name == name), None)
     if artifact is None:
         raise TokenRefused("invalid_token")
-    start, length = _resolve(byte_range, artifact.size)
+    part = part_of(asked, size=artifact.size, etag=etag_of(artifact.sha256))
+    start, length = (0, artifact.size) if part is None else part
     download = Downloads(work).begin(
-        token, artifact=name, counts=name in DATA, has_range=byte_range is not None, length=length, size=artifact.size, now=now
+        token, artifact=name, counts=name in DATA, has_range=part is not None, length=length, size=artifact.size, now=now
     )
     Log(work).append(
         "download.started", at=now, actor=release.principal, token=token.jti, **subjects_of(release),
@@ -118,6 +125,7 @@ def _open(
         download=download,
         start=start,
         length=length,
+        is_part=part is not None,
         reader=reader,
         started_at=now,
     )
@@ -127,18 +135,6 @@ def _reader_of(house: House, work: Work, release: Release, artifact: Artifact) -
     if artifact.location:
         return Artifacts(work).reader(house, artifact)
     return io.BytesIO((tlog_proof(work, release.handover_event_id or "") or "").encode())
-
-
-def _resolve(byte_range: tuple[int | None, int | None] | None, size: int) -> tuple[int, int]:
-    if byte_range is None:
-        return 0, size
-    first, last = byte_range
-    if first is None:  # the last so many bytes
-        first, last = max(0, size - (last or 0)), size - 1
-    if first >= size or (last is not None and last < first):
-        raise RangeNotSatisfiable(f"the artifact has {size} bytes")
-    end = size - 1 if last is None else min(last, size - 1)
-    return first, end - first + 1
 
 
 def _check_then_refresh(house: House, raw_token: str, release_id: str, name: str, *, now: datetime) -> None:
@@ -170,11 +166,11 @@ def _ticket_holds(work: Work, release: Release, *, now: datetime) -> bool:
     return True
 
 
-def _note_refused(house: House, release_id: str, name: str, refused: TokenRefused, *, now: datetime) -> None:
+def _note_refused(house: House, release_id: str, name: str, reason: str, *, now: datetime) -> None:
     with house.database.begin() as work:
         found = Releases(work).find(release_id)
         about = {"release": release_id[:64]} if found is None else subjects_of(found)
-        Log(work).append("download.refused", at=now, **about, data={"artifact": name[:128], "reason": reason_of(refused)})
+        Log(work).append("download.refused", at=now, **about, data={"artifact": name[:128], "reason": reason})
         work.commit()
 
 

@@ -2,13 +2,13 @@
 
 Invariants:
     - Bytes leave only behind a release token that was checked against the store for this very range.
+    - Nothing is looked up for a call without a token; behind one every refusal is recorded, that of a range too.
     - The intent to send is recorded before the first byte, what was sent after the last one, whatever ended it.
 """
 
 from __future__ import annotations
 
 import base64
-import re
 from collections.abc import Iterable
 from http import HTTPStatus
 from typing import cast
@@ -20,9 +20,8 @@ from pydantic import BaseModel, Field
 from werkzeug.exceptions import MethodNotAllowed
 
 from gateway.access import ProofContext
-from gateway.errors import RangeNotSatisfiable
 from gateway.releases import Transfer, open_transfer
-from gateway.releases.artifacts import Artifacts
+from gateway.releases.ranges import RangeAsked, etag_of
 from gateway.telemetry import utc_now
 from gateway.web.guard import WITHIN, declares, house
 from gateway.web.identity import credential, proof_of_call
@@ -33,7 +32,6 @@ __all__ = ["DESK", "api"]
 api = APIBlueprint("download", __name__, url_prefix="/v1", abp_tags=[Tag(name="releases")])
 
 DESK = "ticketgate.desk"
-RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})\Z")
 
 
 class ArtifactPath(BaseModel):
@@ -51,38 +49,20 @@ def fetch(path: ArtifactPath) -> Response:
         raise MethodNotAllowed(valid_methods=["GET"])
     now = utc_now()
     context: ProofContext | None = proof_of_call()
-    g.is_recorded = True  # a refused download records itself, with its reason
-    byte_range = _range_of(path)
-    transfer = open_transfer(
-        house(), credential(), release_id=path.release_id, name=path.name, byte_range=byte_range, proof=context, now=now
-    )
-    return _response(transfer, is_part=byte_range is not None)
+    token = credential()
+    g.is_recorded = True  # from here on a refusal records itself, with its reason
+    asked = RangeAsked(request.headers.get("Range"), request.headers.get("If-Range"))
+    transfer = open_transfer(house(), token, release_id=path.release_id, name=path.name, asked=asked, proof=context, now=now)
+    return _response(transfer)
 
 
-def _range_of(path: ArtifactPath) -> tuple[int | None, int | None] | None:
-    """The range that is asked for; the whole artifact when If-Range names another version (RFC 9110, 13.1.5)."""
-    header, version = request.headers.get("Range"), request.headers.get("If-Range")
-    if header is None:
-        return None
-    if version is not None:
-        with house().database.read() as work:
-            known = {f'"{found.sha256}"' for found in Artifacts(work).of(path.release_id) if found.name == path.name}
-        if version not in known:
-            return None
-    found = RANGE.match(header.strip())
-    if found is None or found.groups() == ("", ""):
-        raise RangeNotSatisfiable("one range of bytes at a time: Range: bytes=FIRST-LAST")
-    first, last = (int(group) if group else None for group in found.groups())
-    return first, last
-
-
-def _response(transfer: Transfer, *, is_part: bool) -> Response:
-    artifact = transfer.artifact
+def _response(transfer: Transfer) -> Response:
+    artifact, is_part = transfer.artifact, transfer.is_part
     response = Response(_body(transfer), status=HTTPStatus.PARTIAL_CONTENT if is_part else HTTPStatus.OK, direct_passthrough=True)
     headers = response.headers
     headers["Content-Type"] = artifact.media_type
     headers["Content-Length"] = str(transfer.length)
-    headers["ETag"] = f'"{artifact.sha256}"'
+    headers["ETag"] = etag_of(artifact.sha256)
     headers["Accept-Ranges"] = "bytes"
     headers["Repr-Digest"] = f"sha-256=:{base64.b64encode(bytes.fromhex(artifact.sha256)).decode()}:"
     headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(artifact.name)}"

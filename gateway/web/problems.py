@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from flask import Response, g, json, request
 
-from gateway.errors import TicketgateError, status_of
+from gateway.errors import RangeNotSatisfiable, TicketgateError, status_of
 
 __all__ = ["CODES", "Problem", "problem_of", "problem_response"]
 
@@ -196,4 +196,7 @@ def problem_response(
 def problem_of(error: TicketgateError) -> Response:
     """The problem document of an error."""
     members: dict[str, Any] = {"unlock": list(error.unlock)} if error.unlock else {}
-    return problem_response(status_of(error), code=error.slug, detail=error.detail, members=members)
+    response = problem_response(status_of(error), code=error.slug, detail=error.detail, members=members)
+    if isinstance(error, RangeNotSatisfiable):
+        response.headers["Content-Range"] = f"bytes */{error.size}"
+    return response

@@ -55,10 +55,10 @@ def test_a_withdrawal_whose_comment_fails_is_done_and_says_so(town: Town, full: 
 
 def test_bytes_are_removed_before_anybody_is_told(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
-    monkeypatch.setattr("gateway.releases.end._remove", lambda *_: order.append("removed") or "removed")
-    monkeypatch.setattr("gateway.releases.end.tell_withdrawal", lambda *_, **__: order.append("told") or {})
+    for name in ("_remove", "tell_withdrawal"):
+        monkeypatch.setattr(f"gateway.releases.end.{name}", lambda *_, said=name, **__: order.append(said))
     town.post(f"/v1/releases/{let_out(town)}/withdrawal", "carl", json={"reason": "a data subject objected"})
-    assert order == ["removed", "told"]
+    assert order == ["_remove", "tell_withdrawal"]
 
 
 def test_one_release_that_cannot_be_told_of_does_not_stop_those_behind_it(town: Town, full: dict[str, Any]) -> None:

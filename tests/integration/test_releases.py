@@ -120,7 +120,13 @@ def test_a_resumed_download_is_one_download_and_the_last_one_is_the_last(release
     assert first.data + rest.data == whole.data
     assert fetch(town, release.id, token).status_code == 401
     assert fetch(town, release.id, token, name="manifest.json").status_code == 200
-    assert fetch(town, release.id, token, Range="bytes=0-1,5-6").status_code == 416
+    assert fetch(town, release.id, token, Range="rows=0-4", name="manifest.json").status_code == 200, "no unit of ours"
+    for header in ("bytes=0-1,5-6", f"bytes={len(whole.data)}-"):
+        beyond = fetch(town, release.id, token, Range=header)
+        assert (beyond.status_code, beyond.headers["Content-Range"]) == (416, f"bytes */{len(whole.data)}")
+        with town.house.database.read() as work:
+            last = Log(work).of_release(release.id)[-1]
+        assert (last.kind, last.data) == ("download.refused", {"artifact": "data.csv", "reason": "range-not-satisfiable"})
     other = fetch(town, release.id, token, name="manifest.json", Range="bytes=0-9", **{"If-Range": '"another"'})
     assert (other.status_code, len(other.data) > 10) == (200, True)
     kinds = [entry.kind for entry in town.events("download.")]
