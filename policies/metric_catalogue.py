@@ -9,7 +9,8 @@ Invariants:
     - A privacy line is a conjunction: no single metric sees every leak. `DEFAULT_LINES` are the lines shipped for privacy:
       five tests at p >= 0.001 and further ones at 0.0001 or below (together a false refusal of at most 0.0053 for fresh rows
       of the same population), and bounds on intervals that fresh rows meet with room to spare where the tables are large
-      enough to say so.
+      enough to say so. The five also warn at p < 0.05: of fresh rows up to a quarter then carry a warning, and a weak leak seldom
+      comes without one.
 """
 
 from __future__ import annotations
@@ -34,13 +35,18 @@ WP216 = "Article 29 Working Party, Opinion 05/2014 (WP216)"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DefaultLine:
-    """The line shipped for a metric: at most `max`, and no p-value below `p_min`; `blocks` is False for a warning."""
+    """The line shipped for a metric: at most `max`, and no p-value below `p_min`; `blocks` is False for a warning.
+
+    Attributes:
+        warn_p: A p-value below this is told to reviewers, and refuses nothing.
+    """
 
     metric: str
     max: str | None = None
     min: str | None = None
     p_min: str | None = None
     blocks: bool = True
+    warn_p: str | None = None
 
 
 def _spec(name: str, title: str, source: str, *, low: float = -1.0, high: float = 1.0, better: Direction = "lower") -> MetricSpec:
@@ -155,13 +161,13 @@ _PRIVACY: tuple[MetricSpec, ...] = (
 )
 
 DEFAULT_LINES: tuple[DefaultLine, ...] = (
-    DefaultLine(metric="privacy.copies.excess_share", p_min="0.001", max="0.01"),
-    DefaultLine(metric="privacy.copies.near_excess_share", p_min="0.001"),
-    DefaultLine(metric="privacy.rare_values.excess_share", p_min="0.001"),
+    DefaultLine(metric="privacy.copies.excess_share", p_min="0.001", max="0.01", warn_p="0.05"),
+    DefaultLine(metric="privacy.copies.near_excess_share", p_min="0.001", warn_p="0.05"),
+    DefaultLine(metric="privacy.rare_values.excess_share", p_min="0.001", warn_p="0.05"),
     DefaultLine(metric=f"privacy.{MIA}.auc", max="0.55"),
     DefaultLine(metric=f"privacy.{MIA}.advantage", max="0.25"),
-    DefaultLine(metric=f"privacy.{MIA}.tpr_at_fpr_1pct", max="0.03", p_min="0.001"),
-    DefaultLine(metric=f"privacy.{MIA}.exposed.tpr_at_fpr_10pct", p_min="0.001"),
+    DefaultLine(metric=f"privacy.{MIA}.tpr_at_fpr_1pct", max="0.03", p_min="0.001", warn_p="0.05"),
+    DefaultLine(metric=f"privacy.{MIA}.exposed.tpr_at_fpr_10pct", p_min="0.001", warn_p="0.05"),
     DefaultLine(metric="privacy.holdout_contaminated", p_min="0.000001"),
     DefaultLine(metric="privacy.exchangeability", p_min="0.0001"),
     DefaultLine(metric="privacy.blind_attack.auc", p_min="0.0001"),

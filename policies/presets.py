@@ -3,7 +3,8 @@
 Responsible for the rules behind `preset:` and for writing them out into a policy, so that a policy's digest covers the lines
 that were in force and a later edition of a preset cannot change an applied policy.
 
-Invariants: rules of a policy's own `gate` take the place of preset rules for the same metric; expanding twice changes nothing.
+Invariants: rules of a policy's own `gate` take the place of all preset rules for the same metric, those that block and those that
+warn; expanding twice changes nothing.
 Where a line comes from is said in `docs/explanation/policies.md`.
 """
 
@@ -72,9 +73,10 @@ def _rule(
 def _from_catalogue(moved: Mapping[str, str]) -> tuple[GateRule, ...]:
     """The catalogue's shipped privacy lines, some moved; the tests at p < 0.001 are the same in every preset.
 
-    Lines that only warn read the estimate alone: a wide interval is no reason to call a reviewer.
+    Lines that only warn read the estimate alone: a wide interval is no reason to call a reviewer. Where the catalogue states a
+    p-value to warn at, a second rule for the metric warns.
     """
-    return tuple(
+    lines = tuple(
         _rule(
             line.metric,
             at_most=moved.get(line.metric, line.max) if line.max is not None else None,
@@ -85,6 +87,8 @@ def _from_catalogue(moved: Mapping[str, str]) -> tuple[GateRule, ...]:
         )
         for line in DEFAULT_LINES
     )
+    warnings = (_rule(line.metric, p_min=line.warn_p, blocks=False) for line in DEFAULT_LINES if line.warn_p is not None)
+    return (*lines, *warnings)
 
 
 _SHAPE = (

@@ -97,7 +97,9 @@ def _presets() -> str:
     for preset, rules in PRESETS.items():
         for rule in rules:
             line = ", ".join(f"{name} {value:g}" for name, value in rule.bound().items())
-            lines.setdefault(rule.metric, {})[preset] = line + (" (warns)" if rule.severity == "warn" else "")
+            shown = line + (" (warns)" if rule.severity == "warn" else "")
+            before = lines.setdefault(rule.metric, {}).get(preset)
+            lines[rule.metric][preset] = shown if before is None else f"{before}; {shown}"
     rows = [f"| `{metric}` | {' | '.join(found.get(preset, NOTHING) for preset in PRESETS)} |" for metric, found in lines.items()]
     return "\n".join([f"| metric | {' | '.join(PRESETS)} |", "|---" * (len(PRESETS) + 1) + "|", *rows])
 

@@ -86,8 +86,10 @@ def _banner(verdict: Mapping[str, Any] | None) -> str:
     if verdict is None:
         return "<div class=banner><b>No gate was applied</b><br>These are measurements, not a permission.</div>"
     if verdict["passed"]:
-        warned = sum(rule["status"] == "warn" for rule in verdict["rules"])
-        words = f"All {len(verdict['rules'])} rules keep their lines." if not warned else f"{warned} rules warn."
+        warned = [f"<li>{clean(rule['message'], 300)}</li>" for rule in verdict["rules"] if rule["status"] == "warn"]
+        words = f"All {len(verdict['rules'])} rules keep their lines."
+        if warned:
+            words = f"It warns of {len(warned)}:<ul class=words>{''.join(warned[:8])}</ul>"
         return f'<div class="banner pass"><b>Passed by the gate</b><br>{words}</div>'
     blocking = [rule for rule in verdict["rules"] if rule.get("blocks", True) and rule["status"] not in {"pass", "warn"}]
     items = "".join(f"<li>{clean(rule['message'], 300)}</li>" for rule in blocking[:8])

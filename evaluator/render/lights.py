@@ -10,7 +10,7 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from evaluator.report_card import ReportCard
@@ -18,7 +18,7 @@ from policies.metric_catalogue import DEFAULT_LINES, DefaultLine, lookup
 from policies.metric_catalogue_utility import UTILITY_LINES, UtilityLine
 from policies.metrics import MetricResult
 
-__all__ = ["STATUS_WORDS", "Light", "lights", "title"]
+__all__ = ["ORDER", "STATUS_WORDS", "Light", "lights", "title"]
 
 LightStatus = Literal["pass", "warn", "fail", "inconclusive", "not_applicable", "none"]
 STATUS_WORDS: Final[Mapping[str, tuple[str, str]]] = {
@@ -30,6 +30,9 @@ STATUS_WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "none": ("·", "no line"),
 }
 FAMILIES: Final = ("privacy", "utility", "fairness")
+ORDER: Final[Mapping[str, int]] = {
+    status: index for index, status in enumerate(("fail", "inconclusive", "warn", "pass", "none", "not_applicable"))
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +73,12 @@ def lights(card: ReportCard, verdict: Mapping[str, Any] | None) -> tuple[Light, 
         if verdict is None
         else [*(_of_rule(card, rule) for rule in verdict["rules"]), *_unruled(card, verdict)]
     )
-    order = {status: index for index, status in enumerate(("fail", "inconclusive", "warn", "pass", "none", "not_applicable"))}
-    return tuple(sorted(found, key=lambda light: (FAMILIES.index(light.family), order[light.status])))
+    worst: dict[str, Light] = {}
+    for light in found:  # a metric may have a rule that blocks and one that warns: the worse of both is its light
+        before = worst.setdefault(light.metric, light)
+        if ORDER[light.status] < ORDER[before.status]:
+            worst[light.metric] = light
+    return tuple(sorted(worst.values(), key=lambda light: (FAMILIES.index(light.family), ORDER[light.status])))
 
 
 def _unruled(card: ReportCard, verdict: Mapping[str, Any]) -> list[Light]:
@@ -112,8 +119,14 @@ def _judged(name: str, result: MetricResult | None, line: DefaultLine | UtilityL
     low, high, p_min = (None if text is None else float(text) for text in (line.min, line.max, line.p_min))
     light = Light(metric=name, result=result, status=_status(name, result, low, high, p_min), low=low, high=high, p_min=p_min)
     if light.status == "fail" and not line.blocks:
-        return Light(metric=name, result=result, status="warn", low=low, high=high, p_min=p_min)
+        return replace(light, status="warn")
+    if light.status == "pass" and isinstance(line, DefaultLine) and _warns(result, line.warn_p):
+        return replace(light, status="warn", p_min=None if line.warn_p is None else float(line.warn_p))
     return light
+
+
+def _warns(result: MetricResult | None, warn_p: str | None) -> bool:
+    return warn_p is not None and result is not None and result.p_value is not None and result.p_value < float(warn_p)
 
 
 def _status(name: str, result: MetricResult | None, low: float | None, high: float | None, p_min: float | None) -> LightStatus:

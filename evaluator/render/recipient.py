@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from evaluator.disclosure import apply
-from evaluator.render.lights import title
+from evaluator.render.lights import ORDER, title
 from evaluator.render.marks import pill
 from evaluator.render.svg import clean
 from evaluator.report_card import ReportCard
@@ -25,7 +25,9 @@ FAMILIES: Final = (("privacy", "Privacy"), ("utility", "Utility"), ("fairness", 
 def recipient_body(card: ReportCard, verdict: Mapping[str, Any] | None) -> str:
     """The body of the page."""
     banded = apply(card, "banded")
-    rules = {} if verdict is None else {rule["metric"]: rule["status"] for rule in verdict["rules"]}
+    rules: dict[str, str] = {}
+    for rule in [] if verdict is None else verdict["rules"]:  # a metric may have a rule that blocks and one that warns
+        rules[rule["metric"]] = min(rule["status"], rules.get(rule["metric"], rule["status"]), key=ORDER.__getitem__)
     rows = banded["rows"]
     facts = "".join(
         f"<div><b>{clean(rows[side])}</b><small>{side} rows</small></div>" for side in ("synthetic", "train", "holdout")
@@ -48,7 +50,9 @@ def _banner(verdict: Mapping[str, Any] | None) -> str:
         return ""
     passed = bool(verdict["passed"])
     words = "Passed by the gate" if passed else "Refused by the gate"
-    return f'<div class="banner {"pass" if passed else "fail"}"><b>{words}</b></div>'
+    warned = sorted({rule["metric"] for rule in verdict["rules"] if rule["status"] == "warn"})
+    more = f"<br>It warns of {clean(', '.join(warned), 600)}." if passed and warned else ""
+    return f'<div class="banner {"pass" if passed else "fail"}"><b>{words}</b>{more}</div>'
 
 
 def _row(name: str, entry: Mapping[str, Any], status: str | None) -> str:

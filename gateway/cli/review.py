@@ -25,6 +25,7 @@ def list_(*, server: str, principal: str, key_file: Path, as_json: bool) -> None
     found = client_of(server, principal, key_file).call("GET", "/v1/reviews")
     lines = [
         f"{item['id']}: {item['dataset']} for {item['principal']} ({item['voted']} of {item['approvers']} voted)"
+        + (f"; the gate warns of {', '.join(item['warnings'])}" if item["warnings"] else "")
         for item in found["reviews"]
     ]
     emit(found, "\n".join(lines) or "Nothing waits.", as_json=as_json)

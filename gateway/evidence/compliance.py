@@ -64,7 +64,10 @@ def _spent(release: Release) -> dict[str, Any] | None:
 
 
 def _indicator(indicator: Indicator, metrics: Mapping[str, Mapping[str, Any]], release: Release) -> dict[str, Any]:
-    rules = {rule["metric"]: rule for rule in (release.verdict or {}).get("rules", ())}
+    rules: dict[str, Mapping[str, Any]] = {}
+    for rule in (release.verdict or {}).get("rules", ()):  # of a rule that blocks and one that warns, what did not pass is told
+        if rules.get(rule["metric"], {"status": "pass"})["status"] == "pass":
+            rules[rule["metric"]] = rule
     found = [_value(name, metrics[name], rules.get(name)) for name in sorted(metrics) if _serves(indicator, name)]
     return {
         "name": indicator.name,

@@ -113,6 +113,9 @@ def _settled(data: Mapping[str, Any]) -> str:
 def _evaluated(data: Mapping[str, Any], release: Release) -> Iterator[str]:
     if data["passed"]:
         yield "The table was evaluated against people it was fitted on and people it never saw; the gate passed it."
+        warned = data.get("warned_rules")
+        if warned:
+            yield f"It warned of {', '.join(warned)}."
         return
     yield "The table was evaluated, and the gate refused it."
     rules = (release.verdict or {}).get("rules", ())

@@ -252,6 +252,7 @@ def _evaluated(conclusion: Conclusion) -> dict[str, Any]:
         "passed": conclusion.verdict.passed,
         "report_card_digest": conclusion.report_card_digest,
         "failed_rules": [rule["metric"] for rule in verdict["rules"] if rule["blocks"]],
+        "warned_rules": [rule["metric"] for rule in verdict["rules"] if rule["status"] == "warn"],
         "spent": _brief(conclusion.spent.to_json()),
     }
 

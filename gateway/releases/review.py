@@ -64,6 +64,7 @@ def pending(work: Work) -> Sequence[dict[str, Any]]:
             "requested_at": release.requested_at.isoformat(),
             "approvers": _needed(release)[0],
             "voted": len(votes_of(work, release.id)),
+            "warnings": [rule["metric"] for rule in (release.verdict or {}).get("rules", ()) if rule["status"] == "warn"],
         }
         for release in waiting
     ]

@@ -52,3 +52,19 @@ def test_a_vote_is_final_and_nobody_votes_on_what_is_decided(town: Town, waiting
     for who in ("rob", "rita"):
         assert town.post(f"/v1/reviews/{waiting}/decision", who, json={**NO, "approve": True}).status_code == 409
     assert town.release(waiting).status is Status.BLOCKED
+
+
+def test_reviewers_are_told_what_the_gate_warns_of(town: Town, waiting: str) -> None:
+    """The list of what waits, the release as a reviewer sees it, and the story of the release."""
+    rule = {"rule": "r", "metric": "privacy.copies.excess_share", "bound": {"p_min": 0.05}, "code": "p-below-line", "blocks": False,
+            "observed": 0.004, "message": "m", "interval": None, "p_value": 0.01, "severity": "warn", "status": "warn"}  # fmt: skip
+    verdict = json.dumps(
+        {"passed": True, "rules": [rule, {**rule, "severity": "block", "status": "pass", "code": "within-line"}]}
+    )
+    with town.house.database.begin() as work:
+        work.execute(text("UPDATE release SET verdict = :verdict WHERE id = :id"), {"verdict": verdict, "id": waiting})
+        work.commit()
+    (item,) = town.get("/v1/reviews", "rob").get_json()["reviews"]
+    assert item["warnings"] == ["privacy.copies.excess_share"]
+    shown = town.get(f"/v1/releases/{waiting}", "rob").get_json()["verdict"]["rules"]
+    assert [(found["status"], found["observed"]) for found in shown] == [("warn", None), ("pass", None)]

@@ -10,7 +10,10 @@ from hypothesis import strategies as st
 
 from policies.gate import BROKEN, CAUSES, Verdict, gate, gate_without_report, read_metrics
 from policies.gate_rule import GateRule
+from policies.lint import lint_file
+from policies.loader import load_policy
 from policies.metrics import MetricResult
+from policies.presets import PRESETS, expand
 
 AUC = "privacy.membership_inference.auc"
 KS = "utility.marginals.ks.worst"
@@ -277,3 +280,59 @@ def test_more_rules_never_let_more_through(metrics):
     if gate(metrics, rules).passed:
         assert gate(metrics, rules[:1]).passed
         assert gate(metrics, rules[1:]).passed
+
+
+@pytest.mark.parametrize("name", ["strict", "standard", "exploratory"])
+@pytest.mark.parametrize(
+    "metric",
+    [
+        "privacy.copies.excess_share",
+        "privacy.copies.near_excess_share",
+        "privacy.rare_values.excess_share",
+        "privacy.membership_inference.tpr_at_fpr_1pct",
+        "privacy.membership_inference.exposed.tpr_at_fpr_10pct",
+    ],
+)
+def test_presets_block_at_one_in_a_thousand_and_warn_at_one_in_twenty(name, metric):
+    rules = [rule for rule in PRESETS[name] if rule.metric == metric]
+
+    def judged(p_value):
+        found = MetricResult(value=0.0, p_value=p_value, n=5000, direction="lower", method="t")
+        verdict = gate({metric: found}, rules)
+        return verdict.passed, len(verdict.warnings)
+
+    assert judged(0.06) == (True, 0)
+    assert judged(0.04) == (True, 1)
+    assert judged(0.0009) == (False, 1)
+    absent = gate({metric: MetricResult.not_applicable(direction="lower", method="t", why="few rows stand alone")}, rules)
+    assert (absent.passed, absent.warnings) == (True, ())
+
+
+def test_a_policy_s_own_rule_takes_the_place_of_both(policy):
+    mine = GateRule.model_validate({"metric": "privacy.copies.excess_share", "p_min": "0.01"})
+    spec = policy.spec.model_copy(update={"preset": "standard", "gate": (mine,)})
+    full = expand(policy.model_copy(update={"spec": spec}))
+    assert [rule for rule in full.spec.gate if rule.metric == mine.metric] == [mine]
+
+
+SIDE_BY_SIDE = """
+apiVersion: ticketgate/v1
+kind: ReleasePolicy
+metadata: {name: both, version: 1}
+spec:
+  datasets: [d]
+  request: {purposes: [t], max_rows: 1000}
+  ticket: {projects: [DATA]}
+  generation: {generators: [dp-marginal], epsilon: {max: 1}}
+  budget: {epsilon: 1, delta: 1e-5}
+  gate:
+    - {metric: privacy.copies.excess_share, p_min: 0.001}
+    - {metric: privacy.copies.excess_share, p_min: 0.05, severity: warn}
+"""
+
+
+def test_a_rule_that_blocks_and_one_that_warns_stand_side_by_side_in_a_policy():
+    assert lint_file(SIDE_BY_SIDE) == ()
+    found = MetricResult(value=0.0, p_value=0.01, n=9, direction="lower", method="t")
+    verdict = gate({"privacy.copies.excess_share": found}, load_policy(SIDE_BY_SIDE).spec.gate)
+    assert (verdict.passed, [rule.metric for rule in verdict.warnings]) == (True, ["privacy.copies.excess_share"])

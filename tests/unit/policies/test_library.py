@@ -57,19 +57,20 @@ def test_frameworks_have_policies():
 
 
 def test_standard_is_the_shipped_lines_of_the_catalogue():
-    rules = {rule.metric: rule for rule in preset_rules("standard")}
+    rules = {(rule.metric, rule.severity): rule for rule in preset_rules("standard")}
     for line in DEFAULT_LINES:
-        rule = rules[line.metric]
+        rule = rules[line.metric, "block" if line.blocks else "warn"]
         assert (None if rule.max is None else str(rule.max), None if rule.p_min is None else str(rule.p_min)) == (
             line.max,
             line.p_min,
         )
-        assert (rule.severity == "block") == line.blocks
+        warning = rules.get((line.metric, "warn")) if line.blocks else None
+        assert (None if warning is None else str(warning.p_min)) == line.warn_p
 
 
 def test_presets_are_ordered_by_strictness():
     strict, standard, exploratory = (
-        {rule.metric: rule for rule in PRESETS[name]} for name in ("strict", "standard", "exploratory")
+        {(rule.metric, rule.severity): rule for rule in PRESETS[name]} for name in ("strict", "standard", "exploratory")
     )
     assert strict.keys() == standard.keys() == exploratory.keys()
     for metric, rule in standard.items():

@@ -68,7 +68,7 @@ def test_test(tightened, broken, tmp_path):
     assert "rules tried both ways: 49 of 49" in said
     assert ET.parse(tmp_path / "out.xml").getroot().get("tests") == "53"  # noqa: S314 - our own output
     document = told("test", ROWS)
-    assert (document["ok"], document["passed"]) == (True, 52)
+    assert (document["ok"], document["passed"]) == (True, 53)
     failed = run("test", ROWS, "--policy", "clinical", code=EXIT_VERIFICATION)
     assert "FAIL" in failed
     assert told("test", ROWS, "--policy", "health", code=EXIT_VERIFICATION)["ok"] is False

@@ -11,7 +11,9 @@ from evaluator.disclosure import LEVELS, apply, band, count_band
 from evaluator.render import render_html, render_model_card_section, render_text
 from evaluator.render.lights import lights
 from evaluator.render.svg import Scale, clean, number
+from policies.gate import gate
 from policies.metrics import MetricResult
+from policies.presets import preset_rules
 
 VOID = {"meta", "br", "link", "hr", "img", "input"}
 OPTIONAL = {"p", "li", "td", "th", "tr"}
@@ -265,3 +267,29 @@ def test_no_name_becomes_markup_in_the_model_card_section(report):
     (row,) = [line for line in section.splitlines() if "attribute" in line]
     assert row.replace("\\|", "").count("|") == 4
     assert row.count("`") == 2
+
+
+def weakly_leaking(report, p_value):
+    found = MetricResult(value=0.004, interval=(0.0, 0.008), p_value=p_value, n=5000, direction="lower", method="m")
+    return replace(report, metrics=dict(report.metrics) | {"privacy.copies.excess_share": found})
+
+
+@pytest.mark.parametrize(("p_value", "status"), [(0.2, "pass"), (0.01, "warn"), (1e-5, "fail")])
+def test_a_metric_with_a_rule_that_blocks_and_one_that_warns_has_one_light_the_worse(report, p_value, status):
+    card = weakly_leaking(report, p_value)
+    rules = [rule for rule in preset_rules("standard") if rule.metric == "privacy.copies.excess_share"]
+    assert [rule.severity for rule in rules] == ["block", "warn"]
+    verdict = gate(card.metrics, rules)
+    for shown in (lights(card, verdict.to_json()), lights(card, None)):
+        assert [light.status for light in shown if light.metric == "privacy.copies.excess_share"] == [status]
+    if status == "warn":
+        assert verdict.passed
+        pages = {
+            audience: render_html(card, audience=audience, verdict=verdict.to_json()) for audience in ("auditor", "recipient")
+        }
+        assert "It warns of 1:<ul class=words><li>privacy.copies.excess_share" in pages["auditor"]
+        assert "It warns of privacy.copies.excess_share." in pages["recipient"]
+        assert "0.01" not in pages["recipient"].split("It warns")[1][:40]
+        assert "warning: privacy.copies.excess_share: 'no leak' has the p-value 0.01" in " ".join(
+            render_text(card, verdict=verdict.to_json()).split()
+        )
