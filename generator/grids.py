@@ -71,8 +71,8 @@ class Grid:
 def make_grid(low: float, high: float, *, step: float, cells: int) -> Grid:
     """Cut [low, high], two possible values, into at most about `cells` cells.
 
-    Every possible value is a cell of its own where they are few; a range over orders of magnitude gets cells that grow
-    with the value (and one for zero), any other range gets cells of equal width.
+    Every possible value is a cell of its own where they are few; a range that may span orders of magnitude gets cells that
+    grow with the value (and one for zero), none of them wide beside the range; any other range gets cells of equal width.
     """
     if step and (high - low) / step + 1 <= cells:
         count = round((high - low) / step) + 1
@@ -80,7 +80,7 @@ def make_grid(low: float, high: float, *, step: float, cells: int) -> Grid:
     if high <= low:
         return Grid(np.array([low]), high, step)
     if low >= 0 and high > WIDE * max(low, step or high * LEAST_STEP):
-        edges = _growing(low, high, step, cells)
+        edges = np.union1d(_growing(low, high, step, cells // 2), np.linspace(low, high, cells // 2 + 1)[:-1])
     elif low < 0 < high and min(-low, high) > max(-low, high) / WIDE:
         half = cells // 2
         edges = np.concatenate([-_growing(0.0, -low, step, half)[::-1], _growing(0.0, high, step, half)])

@@ -26,6 +26,7 @@ Integers = NDArray[np.int64]
 Group = tuple[int, ...]
 MOST_COUNTERS = 48 << 20
 """At most 384 MiB of counters."""
+EASY_COUNTERS = MOST_COUNTERS // 2
 
 
 class Tally:
@@ -48,13 +49,14 @@ class Tally:
             sizes: Cells of each variable.
             third: A variable that groups of three will be asked with, or None.
         """
-        count = len(sizes)
-        pairs: list[Group] = list(combinations(range(count), 2)) or [(v,) for v in range(count)]
-        triples: list[Group] = [tuple(sorted({*pair, third})) for pair in pairs if third is not None and third not in pair]
-        for groups in (triples, pairs):
-            if groups and sum(prod(sizes[v] for v in group) for group in groups) <= MOST_COUNTERS:
-                return cls(sizes, groups)
-        return None
+        fitting = (groups for groups in _plans(len(sizes), third) if _counters(sizes, groups) <= MOST_COUNTERS)
+        groups = next(fitting, None)
+        return None if groups is None else cls(sizes, groups)
+
+    @staticmethod
+    def fits(sizes: Sequence[int], third: int | None) -> bool:
+        """Whether one pass can count whatever may be asked for later, with counters that are quickly added up."""
+        return _counters(sizes, _plans(len(sizes), third)[0]) <= EASY_COUNTERS
 
     def add(self, chunk: Sequence[Codes]) -> None:
         """Count the rows of a chunk."""
@@ -102,6 +104,17 @@ class Tally:
         for variable in group[1:]:
             index = index * self._sizes[variable] + chunk[variable]
         return index
+
+
+def _plans(count: int, third: int | None) -> list[list[Group]]:
+    """What to count, the most telling first: all pairs with the third variable, and all pairs alone."""
+    pairs: list[Group] = list(combinations(range(count), 2)) or [(v,) for v in range(count)]
+    triples: list[Group] = [tuple(sorted({*pair, third})) for pair in pairs if third is not None and third not in pair]
+    return [groups for groups in (triples, pairs) if groups] or [[]]
+
+
+def _counters(sizes: Sequence[int], groups: Sequence[Group]) -> int:
+    return sum(prod(sizes[v] for v in group) for group in groups)
 
 
 def _merged(table: Integers, axis: int, of_cell: Integers) -> Integers:

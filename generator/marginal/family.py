@@ -38,6 +38,7 @@ from generator.relations import modelled
 from generator.rhythm import Rhythm, learn_rhythm
 from generator.slots import Pace, cut_values, slots_of
 from generator.source import Rows, Source
+from generator.tally import Tally
 from generator.units import UnitModel, learn_units
 from generator.zcdp import Account
 from policies.card import DatasetCard
@@ -47,6 +48,7 @@ Floats = NDArray[np.float64]
 __all__ = ["Marginal", "create", "load"]
 
 
+FINER = (4 * CELLS, 2 * CELLS)
 FULL = 1.5
 """Rows a slot up to which a table counts one number a slot."""
 MASK_SHARE = Fraction(1, 10)
@@ -90,7 +92,7 @@ class Marginal:
             domains = estimate_domains(
                 rows, card=card, account=account, rho=self._share(account.total, "domain_share"), delta=kept
             )
-        fields = make_fields(card, domains)
+        fields, cells = _finest(card, domains)
         if not fields:
             raise GeneratorError("the card has no column that can be learnt")
         orders = orders_of(card, fields)
@@ -104,7 +106,7 @@ class Marginal:
         progress(1.0, "fitted")
         return FittedMarginal(
             name=self.name, card=card, fields=fields, bins=bins, model=model, orders=orders, units=units,
-            spent=account.spent(), domains=domains, cells=CELLS, pace=pace,
+            spent=account.spent(), domains=domains, cells=cells, pace=pace,
         )  # fmt: skip
 
     def learner(self, **parts: object) -> Learner:
@@ -173,6 +175,17 @@ class Marginal:
             | {group: _binned(table, [bins[i] for i in group]) for group, table in week.items()},
         )  # fmt: skip
         return learner.learn(progress), bins, pace
+
+
+def _finest(card: DatasetCard, domains: Mapping[str, Known]) -> tuple[tuple[Field, ...], int]:
+    """Fields with the most cells that let one pass count all pairs, should the table be too large to hold; and how many."""
+    for cells in FINER:
+        fields = make_fields(card, domains, cells=cells)
+        variables = [variable for field in fields for variable in field.variables]
+        names = modelled(card, card.spec.targets)
+        if Tally.fits([v.size for v in variables], next((i for i, v in enumerate(variables) if v.name in names), None)):
+            return fields, cells
+    return make_fields(card, domains, cells=CELLS), CELLS
 
 
 def _given(

@@ -1,4 +1,5 @@
 from datetime import datetime
+from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
@@ -10,8 +11,11 @@ from generator.base import BadTable, GeneratorError
 from generator.encoding import CategoryField, NumberField, conform
 from generator.fields import make_fields
 from generator.grids import make_grid
+from generator.marginal.family import _finest
 from generator.registry import create
 from generator.relations import refuse_impossible
+from generator.tally import Tally
+from policies.types import PrivacyTarget
 
 
 @settings(max_examples=80, deadline=None)
@@ -132,3 +136,38 @@ def test_a_part_of_an_integer_is_refused_without_its_value(card_of):
     with pytest.raises(BadTable, match="'a' cannot be read as integer") as refusal:
         conform(pa.table({"a": [1.0, 7.25]}), card_of({"a": {"type": "integer", "bounds": [0, 9]}}).columns)
     assert "7.25" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(("high", "step"), [(1.0, 1e-4), (99_999.0, 1.0), (20_000.0, 0.01), (1e6, 0.0)])
+def test_cells_grow_with_the_value_and_none_is_wide_beside_the_range(high, step):
+    grid = make_grid(0.0, high, step=step, cells=512)
+    widths = np.diff(np.append(grid.starts, high))
+    assert widths.max() <= 1.01 * high / 256 + step
+    assert widths[:20].max() <= high / 5000
+    assert 256 <= grid.size <= 514
+
+
+def test_few_wide_columns_get_finer_cells_than_many(card_of):
+    """Finer cells tell heavy values apart; that they are told in one pass of a large table sets the limit."""
+    wide = {"type": "number", "bounds": [0, 1000], "decimals": 3}
+    for count, cells in ((2, 2048), (5, 1024), (16, 512)):
+        fields, found = _finest(card_of({f"c{i}": wide for i in range(count)}), {})
+        assert found == cells
+        assert all(field.grid.size <= cells + 2 for field in fields)
+        if cells > 512:
+            assert Tally.planned([field.variables[0].size for field in fields], None) is not None
+
+
+def test_a_comb_keeps_its_teeth(card_of):
+    """Thirty values with four digits, as a wind speed has them: two rows in three stay within a thousandth of a tooth.
+
+    Over 40 fits at ε = 1 the share was 0.872 ± 0.006; even rows over all cells would have 0.06.
+    """
+    teeth = np.round(0.0896 + 0.0149 * np.arange(30), 4)
+    rng = np.random.default_rng(0)
+    card = card_of({"wind": {"type": "number", "bounds": [0, 1], "decimals": 4, "missing": False}})
+    table = pa.table({"wind": teeth[rng.integers(0, 30, 12_000)]})
+    target = PrivacyTarget(epsilon=Decimal(1), delta=Decimal("1e-6"))
+    fitted = create("dp-marginal").fit(table, card=card, target=target, rng=np.random.default_rng(0))
+    drawn = pa.Table.from_batches(fitted.sample(5000, rng=np.random.default_rng(0)))["wind"].to_numpy()
+    assert (np.abs(drawn[:, None] - teeth).min(axis=1) < 0.001).mean() > 0.66
