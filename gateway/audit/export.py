@@ -26,6 +26,7 @@ __all__ = ["EXPORT_SCHEMA", "FORMATS", "Page", "decode_cursor", "encode_cursor",
 
 EXPORT_SCHEMA = "ticketgate/audit-export/v1"
 CURSOR_PREFIX = "v1:"
+LARGEST_INDEX = 1 << 62  # either database compares and adds to it
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,6 @@ def decode_cursor(raw_cursor: str) -> int:
         index = int(text.removeprefix(CURSOR_PREFIX))
     except ValueError:
         index = -2
-    if index < -1 or encode_cursor(index) != raw_cursor:
+    if not -1 <= index < LARGEST_INDEX or encode_cursor(index) != raw_cursor:
         raise InvalidRequest("this cursor was not made here", unlock=("begin again without a cursor",))
     return index

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json as jsonlib
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -17,7 +16,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.budget import Ledgers
 from gateway.catalogue import AppliedPolicy, Datasets, Policies, RegisteredDataset
-from gateway.errors import InvalidRequest
 from gateway.releases.documents import limits_of
 from gateway.releases.history import Sight, replay_under
 from gateway.releases.small_jobs import request_job
@@ -27,6 +25,7 @@ from gateway.web.api_requests import visible
 from gateway.web.guard import WITHIN, declares, house, record
 from gateway.web.identity import caller
 from gateway.web.problems import problem_response
+from gateway.web.reading import moment_of
 from gateway.web.schemas import ProblemDocument
 from policies.canonical import canonical_json
 from policies.explain import explain as in_words
@@ -185,7 +184,7 @@ def simulate(body: SimulateBody) -> Response:
     sight: Sight = "everything" if "reports:read-exact" in who.scopes else "own"
     if sight == "own" and "requests:read-any" in who.scopes:
         sight = "others"
-    since = None if body.since is None else _moment(body.since)
+    since = None if body.since is None else moment_of(body.since, name="since")
     answer = replay_under(house(), candidate, since=since, sight=sight, viewer=who.principal.account_id)
     record("policy.simulated", replayed=answer["replayed"], candidate=answer["digest"], sight=sight)
     return jsonify({**answer, "findings": [finding.to_json() for finding in findings]})
@@ -199,14 +198,6 @@ def _refused_by_lint(findings: Sequence[Finding]) -> Response:
         detail=f"{first.path or 'policy'}: {first.message}"[:2000],
         members={"findings": [finding.to_json() for finding in findings]},
     )
-
-
-def _moment(text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise InvalidRequest(f"since: '{text}' is no time, as in 2026-01-31T00:00:00Z") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 @api.post("/policies/explain")

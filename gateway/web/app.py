@@ -14,7 +14,7 @@ from typing import Any, Literal, cast
 
 from flask import Flask, Response, current_app, g, request
 from flask_openapi3 import Info, OpenAPI
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from gateway.audit import Log
@@ -42,6 +42,7 @@ from gateway.web.identity import authenticate
 from gateway.web.limits import add_limits
 from gateway.web.metrics import Standing, add_metrics
 from gateway.web.problems import problem_of, problem_response
+from gateway.web.reading import JsonReader
 from gateway.web.sending import Desk
 from gateway.web.streams import STREAMS, Streams
 from gateway.web.unauthenticated import add_noise, flush_noise, note_refused
@@ -72,7 +73,7 @@ def create_app(rooms: House, *, with_limits: bool = True, role: Role = "all", th
     info = Info(title="Ticketgate", version="1", description="Governed release of synthetic data.")
     app = OpenAPI("gateway.web", info=info, doc_ui=False, validation_error_callback=_invalid)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
-    app.json.sort_keys = False  # type: ignore[attr-defined]  # the provider's own attribute
+    app.json = JsonReader(app)
     app.config["WRITES_ARTIFACTS"] = role == "all"
     app.extensions["ticketgate"] = rooms
     app.extensions[api_download.DESK] = Desk(rooms)
@@ -170,7 +171,10 @@ def _http(error: HTTPException) -> Response:
     code = HTTP_CODES.get(int(status), "invalid-request" if status < HTTPStatus.INTERNAL_SERVER_ERROR else "internal-error")
     if request.endpoint is None and status == HTTPStatus.NOT_FOUND:
         return problem_response(status, code=code, detail="there is nothing under this path")
-    return problem_response(status, code=code, detail=str(error.description or status.phrase))
+    response = problem_response(status, code=code, detail=str(error.description or status.phrase))
+    if isinstance(error, MethodNotAllowed) and error.valid_methods:
+        response.headers["Allow"] = ", ".join(sorted(error.valid_methods))
+    return response
 
 
 def _unforeseen(error: Exception) -> Response:

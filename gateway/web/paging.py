@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -18,9 +19,12 @@ from gateway.errors import InvalidRequest
 from gateway.releases import Release, Releases
 from gateway.releases.views import summary
 from gateway.web.guard import house
+from gateway.web.reading import moment_of
 from gateway.web.schemas import PageQuery
 
 __all__ = ["cursor_of", "page_of", "place_of"]
+
+IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 def cursor_of(release: Release) -> str:
@@ -36,12 +40,11 @@ def place_of(cursor: str) -> tuple[datetime, str]:
     """
     try:
         moment, _, last = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode().partition("|")
-        place = datetime.fromisoformat(moment)
     except (ValueError, binascii.Error) as error:
         raise InvalidRequest("cursor: not one that this list gave out") from error
-    if place.tzinfo is None:
+    if not IDENTIFIER.fullmatch(last):
         raise InvalidRequest("cursor: not one that this list gave out")
-    return place, last
+    return moment_of(moment, name="cursor"), last
 
 
 def page_of(name: str, query: PageQuery, *, only: Mapping[str, Any]) -> Response:

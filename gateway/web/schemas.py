@@ -6,6 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from gateway.releases import Status
+
 __all__ = ["PageQuery", "ProblemDocument", "ReleasePath", "StatusDocument"]
 
 
@@ -16,7 +18,7 @@ class PageQuery(BaseModel):
 
     cursor: str | None = Field(default=None, max_length=200, description="Opaque; from the link to the next page.")
     limit: int = Field(default=50, ge=1, le=200, description="At most so many.")
-    status: str | None = Field(default=None, max_length=16, description="Only this status.")
+    status: Status | None = Field(default=None, description="Only this status.")
     dataset: str | None = Field(default=None, max_length=64, description="Only this dataset.")
 
 
