@@ -60,6 +60,10 @@ class Settings(BaseSettings):
     kms_key: str | None = Field(default=None, description="KMS key id that wraps data keys instead of the master key file.")
     metrics_budgets: bool = Field(default=False, description="Show the budget left of each dataset, by name, under /metrics.")
     checkpoints: str | None = Field(default=None, description="Where checkpoints are published: a file or s3://bucket/prefix.")
+    witnesses: str = Field(
+        default="",
+        description="Witnesses that cosign checkpoints: `URL KEY` each (KEY: its verifier key), separated by commas.",
+    )
     job_timeout: int = Field(default=3600, ge=1, description="Seconds after which one step of a release is stopped.")
     job_memory_mb: int = Field(default=8192, ge=256, description="Memory limit of one step of a release, in MiB.")
     workers: int = Field(default=1, ge=1, le=64, description="Releases that one worker process runs side by side.")

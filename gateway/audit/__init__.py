@@ -21,7 +21,7 @@ from gateway.audit.proof import VerifiedLeaf, tlog_proof, verify_tlog_proof
 from gateway.audit.sequencer import Sequencer
 from gateway.audit.tree import event_is_included, newest_signed, prove_consistency, prove_inclusion, signed_covering
 from gateway.audit.verify import verify_log
-from gateway.audit.witness import HttpWitness, Witness
+from gateway.audit.witness import HttpWitness, Witness, Witnesses
 
 __all__ = [
     "Anchor",
@@ -43,6 +43,7 @@ __all__ = [
     "VerifiedLeaf",
     "Where",
     "Witness",
+    "Witnesses",
     "check_anchor",
     "event_is_included",
     "export_lines",

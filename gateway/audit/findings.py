@@ -8,10 +8,13 @@ Invariants:
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-__all__ = ["Finding", "FindingKind", "Findings", "Report"]
+from gateway.audit.event import format_time
+
+__all__ = ["Cosigned", "Finding", "FindingKind", "Findings", "Report"]
 
 MAX_FINDINGS = 1000
 
@@ -41,6 +44,8 @@ class FindingKind(StrEnum):
     """A published checkpoint has no row, or its row has lost its note."""
     BAD_ANCHOR = "bad-anchor"
     """The anchor is gone, lacks checkpoints, or holds something that is no checkpoint of this log."""
+    NOT_COSIGNED = "not-cosigned"
+    """A witness whose cosignature was demanded has not cosigned the newest checkpoint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,7 @@ class Findings:
         pending: Rows that wait for their leaf; not yet protected by the tree.
         signed_size: Leaves that a trusted signature covers.
         left_out: Findings beyond the first thousand.
+        witnesses: How far each witness that was asked about vouches for the log.
     """
 
     leaves: int
@@ -79,6 +85,7 @@ class Findings:
     pending: int = 0
     signed_size: int = 0
     left_out: int = 0
+    witnesses: tuple[Cosigned, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -94,7 +101,27 @@ class Findings:
             "pending": self.pending,
             "findings": [finding.to_json() for finding in self.findings],
             "left_out": self.left_out,
+            "witnesses": [witness.to_json() for witness in self.witnesses],
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Cosigned:
+    """How far a witness vouches for the log.
+
+    Attributes:
+        name: Name of the witness.
+        size: Leaves of the largest checkpoint that it cosigned; 0 when there is none.
+        at: When it says it did.
+    """
+
+    name: str
+    size: int
+    at: datetime | None
+
+    def to_json(self) -> dict[str, Any]:
+        """As `ticketgate audit verify --json` shows it."""
+        return {"name": self.name, "size": self.size, "at": None if self.at is None else format_time(self.at)}
 
 
 @dataclass(slots=True)

@@ -47,10 +47,12 @@ class Heads:
     Attributes:
         claims: By size.
         notes: What each row of the database holds, by size.
+        signed: Notes that a trusted key signed, wherever they stand, with their sizes.
     """
 
     claims: Sequence[Claim]
     notes: Mapping[int, str | None]
+    signed: Mapping[str, int]
 
 
 def collect_claims(
@@ -77,17 +79,19 @@ def collect_claims(
     anchored = _anchored(published, keys, report)
     known = dict(zip(published, anchored, strict=True))
     claims = [claim for claim in anchored if claim is not None]
+    by_note = {note: claim.size for note, claim in known.items() if claim is not None}
     for row in rows:
         if row.note is not None:
             signed = known.get(row.note) or _verified(row.note, keys, where="database", report=report)
             if signed is not None:
                 claims.append(signed)
+                by_note[row.note] = signed.size
                 _compare(signed, row.size, row.root, report)
         claims.append(Claim(row.size, row.root, "database", is_signed=False))
     notes = {row.size: row.note for row in rows}
     if published_since is not None:
         _check_published(published_since, notes, report)
-    return Heads(sorted(claims, key=lambda claim: claim.size), notes)
+    return Heads(sorted(claims, key=lambda claim: claim.size), notes, by_note)
 
 
 def check_stored(heads: Heads, extent: int, report: Report) -> None:

@@ -22,12 +22,14 @@ from gateway.audit.merkle import HASH_SIZE
 from gateway.errors import VerificationFailed
 
 __all__ = [
+    "COSIGNATURE_V1",
     "Checkpoint",
     "NoteSigner",
     "NoteVerifier",
     "Signature",
     "SignedNote",
     "cosignatures",
+    "cosigned_at",
     "cosigned_message",
     "decode_base64",
 ]
@@ -39,6 +41,7 @@ TIMESTAMP_BYTES = 8
 SIGNATURE_BYTES = 64
 PUBLIC_KEY_BYTES = 32
 MAX_NOTE_BYTES = 65_536
+LATEST = 253_402_300_799  # the last second that a datetime can hold
 DASH = "\N{EM DASH}"
 _NAME = re.compile(r"[^\s+]+")
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
@@ -243,6 +246,14 @@ class Checkpoint:
         return "\n".join([self.origin, str(self.size), b64encode(self.root).decode(), *self.extensions]) + "\n"
 
 
+def cosigned_at(signature: Signature, text: str, witness: NoteVerifier) -> datetime | None:
+    """When a witness says it cosigned a note; None when this is no cosignature of it, or does not hold."""
+    if witness.kind != COSIGNATURE_V1 or not witness.owns(signature) or not witness.verifies(signature, text):
+        return None
+    seconds = int.from_bytes(signature.value[:TIMESTAMP_BYTES])
+    return datetime.fromtimestamp(seconds, tz=UTC) if seconds <= LATEST else None
+
+
 def cosignatures(raw_note: str, witnesses: Sequence[NoteVerifier]) -> dict[str, datetime]:
     """Which trusted witnesses cosigned a checkpoint, and when they say they did.
 
@@ -253,12 +264,8 @@ def cosignatures(raw_note: str, witnesses: Sequence[NoteVerifier]) -> dict[str, 
         VerificationFailed: it is not a signed note.
     """
     note = SignedNote.parse(raw_note)
-    return {
-        witness.name: datetime.fromtimestamp(int.from_bytes(signature.value[:TIMESTAMP_BYTES]), tz=UTC)
-        for witness in witnesses
-        for signature in note.signatures
-        if witness.kind == COSIGNATURE_V1 and witness.owns(signature) and witness.verifies(signature, note.text)
-    }
+    found = ((witness.name, cosigned_at(signature, note.text, witness)) for witness in witnesses for signature in note.signatures)
+    return {name: at for name, at in found if at is not None}
 
 
 def decode_base64(value: str) -> bytes | None:

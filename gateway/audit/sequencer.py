@@ -168,7 +168,7 @@ class Sequencer:
             work.commit()
 
     def _checked(self, work: Work, head: Head, signed: Head | None, published: str) -> Checkpoint:
-        """The newest published checkpoint, once the database is known to continue it; larger than `head` when we were overtaken."""
+        """The newest published checkpoint, once the database is known to continue it; larger than `head` if we were overtaken."""
         old = Checkpoint.verify(published, self._keys)
         if signed is not None and old.size < signed.size:
             raise VerificationFailed(f"a log of {signed.size} leaves was published, but the anchor holds one of {old.size}")

@@ -18,6 +18,7 @@ from typing import Any
 from sqlalchemy import text
 
 from gateway.audit.anchor import Anchor
+from gateway.audit.cosigned import newest_cosigned
 from gateway.audit.findings import FindingKind, Findings, Report
 from gateway.audit.heads import Claim, check_stored, collect_claims
 from gateway.audit.merkle import EMPTY_ROOT, HASH_SIZE
@@ -39,6 +40,8 @@ def verify_log(
     *,
     keys: Sequence[NoteVerifier],
     anchor: Anchor | None,
+    witnesses: Sequence[NoteVerifier] = (),
+    demanded: Sequence[NoteVerifier] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> Findings:
     """Check every row, tile, checkpoint and published checkpoint.
@@ -47,6 +50,8 @@ def verify_log(
         database: Where the log is.
         keys: Trusted keys of the log, retired ones included; never taken from the database.
         anchor: Where checkpoints were published; None leaves out what only it can find (an old state restored).
+        witnesses: Keys of witnesses; what they cosigned is told.
+        demanded: Keys of witnesses whose cosignature the newest checkpoint must carry.
         progress: Called now and then with (leaves done, leaves in all).
 
     Returns:
@@ -73,7 +78,11 @@ def verify_log(
         check_strays(work, size, report)
         _check_tiles(work, walk.extent, report)
         pending = check_pending(work, report)
-    return Findings(size, report.sorted(), pending=pending, signed_size=max(trusted, default=0), left_out=report.left_out)
+    signed = max(trusted, default=0)
+    told = newest_cosigned(heads.signed, witnesses=witnesses, demanded=demanded, signed_size=signed, report=report)
+    return Findings(
+        size, report.sorted(), pending=pending, signed_size=signed, left_out=report.left_out, witnesses=told
+    )  # fmt: skip
 
 
 def _judge_leaves(walk: Walk, trusted: dict[int, bytes], report: Report) -> None:

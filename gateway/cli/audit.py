@@ -21,6 +21,7 @@ from gateway.audit.event import Entry, format_time
 from gateway.audit.export import decode_cursor, export_lines, export_page
 from gateway.audit.findings import Findings
 from gateway.audit.verify import verify_log
+from gateway.audit.witness import parse_witnesses, witness_key
 from gateway.cli.compose import open_house
 from gateway.cli.output import Refused, emit, json_option, stderr
 from gateway.cli.principals import operator
@@ -28,7 +29,7 @@ from gateway.cli.verify import find_keys
 from gateway.errors import EXIT_UNAVAILABLE, EXIT_VERIFICATION, NotFound, NotRecorded
 from gateway.evidence.checks import load_trusted
 from gateway.releases import House
-from gateway.releases.origin import anchor_of
+from gateway.releases.origin import anchor_of, log_keys
 from gateway.settings import Settings
 from gateway.telemetry import utc_now
 
@@ -100,24 +101,33 @@ def show(*, event: str, as_json: bool) -> None:
 
 @audit.command()
 @click.option("--keys", type=click.Path(path_type=Path, dir_okay=False), help="Pinned keys; never taken from the database.")
+@click.option(
+    "--witness", "demanded", multiple=True, metavar="KEY", help="Demand the cosignature of a witness, by its verifier key."
+)
 @json_option
-def verify(*, keys: Path | None, as_json: bool) -> None:
+def verify(*, keys: Path | None, demanded: tuple[str, ...], as_json: bool) -> None:
     """Check every row, tile and checkpoint, and locate what is wrong; exit 6 when something is.
+
+    What the witnesses of TICKETGATE_WITNESSES cosigned is told; with --witness the newest checkpoint must be cosigned.
 
     The verification itself becomes an event after it was made; exit 5 when it cannot be recorded.
     """
     settings = Settings()
     trusted = load_trusted(find_keys(keys))
+    witnesses = [key for _, key in parse_witnesses(settings.witnesses)]
     house = open_house(settings)
     with Progress(console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
         task = bar.add_task("leaves", total=None)
         findings = verify_log(
-            house.database, keys=trusted.log, anchor=anchor_of(settings),
+            house.database, keys=trusted.log, anchor=anchor_of(settings), witnesses=witnesses,
+            demanded=[witness_key(vkey) for vkey in demanded],
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )  # fmt: skip
     document = findings.to_json()
     lines = [f"  {item['kind']} at {item['index']}: {item['detail']}" for item in document["findings"]]
     lines.insert(0, f"{document['leaves']} leaves: {'nothing was changed' if findings.ok else 'the log was changed'}")
+    lines += [f"  {item['name']} cosigned {item['size']} leaves, {item['at']}" for item in document["witnesses"] if item["size"]]
+    lines += [f"  {item['name']} cosigned nothing" for item in document["witnesses"] if not item["size"]]
     unrecorded = _note_verified(house, findings)
     emit(document, "\n".join(lines), as_json=as_json)
     if not findings.ok:
@@ -164,14 +174,15 @@ def prove(*, index: int, size: int | None, since: int | None, as_json: bool) -> 
 @audit.command()
 @json_option
 def checkpoint(*, as_json: bool) -> None:
-    """The newest signed checkpoint."""
+    """The newest signed checkpoint; with --json also the log's verifier keys, which a witness asks for."""
     house = open_house(Settings())
     _note(house, "log.read", how="checkpoint")
     with house.database.read() as work:
         head = newest_signed(work)
     if head is None or head.note is None:
         raise NotFound("no checkpoint was signed yet")
-    document = {"size": head.size, "root": head.root.hex(), "note": head.note}
+    keys = [key.vkey for key in log_keys(house)]
+    document = {"size": head.size, "root": head.root.hex(), "note": head.note, "verifier_keys": keys}
     emit(document, head.note, as_json=as_json)
 
 

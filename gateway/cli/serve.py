@@ -13,6 +13,7 @@ from typing import Any, Literal
 import click
 import httpx
 
+from gateway.audit.witness import parse_witnesses
 from gateway.cli.compose import open_house, require_home
 from gateway.cli.output import Refused
 from gateway.errors import EXIT_FAILED, EXIT_UNAVAILABLE
@@ -107,6 +108,7 @@ def up(*, port: int | None, host: str | None) -> None:
     """Web and worker in one: ready when /readyz answers 200."""
     settings = settings_with(port, host)
     require_home(settings)
+    parse_witnesses(settings.witnesses)  # a worker that ended for it would be started for ever
     environment = {
         **os.environ, "TICKETGATE_PORT": str(settings.port), "TICKETGATE_HOST": settings.host,
         "TICKETGATE_ISSUER": settings.issuer_url,

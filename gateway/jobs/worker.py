@@ -23,6 +23,7 @@ from dbos import DBOS
 
 from gateway.access import GatewayKeys, ReplayGuard
 from gateway.audit import Log, NoteSigner, Sequencer
+from gateway.audit.witness import http_witnesses
 from gateway.errors import TicketgateError
 from gateway.jobs import workflows
 from gateway.jobs.engine import QUEUE, configure
@@ -61,6 +62,7 @@ def make_sequencer(house: House) -> Sequencer:
         signer=NoteSigner(origin, signer.private_key.crypto_key),  # type: ignore[arg-type]  # the gateway's keys are Ed25519
         anchor=anchor_of(house.settings),
         trusted=log_keys(house),
+        witness=http_witnesses(house.settings.witnesses),
     )
 
 

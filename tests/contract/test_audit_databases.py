@@ -89,6 +89,7 @@ def test_a_log_from_event_to_proof(database: Database, sequencer: Sequencer, tmp
     assert sequencer.run_once(NOW) == 5
     assert verify_log(database, keys=[SIGNER.verifier], anchor=FileAnchor(tmp_path / "checkpoints.log")).to_json() == {
         "ok": True, "leaves": 305, "signed_size": 305, "pending": 0, "findings": [], "left_out": 0,
+        "witnesses": [],
     }  # fmt: skip
     with database.read() as work:
         log = Log(work)

@@ -9,9 +9,11 @@ import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from gateway.audit import Checkpoint, HttpWitness, NoteSigner, NoteVerifier, Sequencer, newest_signed, verify_log
+from gateway.audit import Checkpoint, HttpWitness, NoteSigner, NoteVerifier, Sequencer, Witnesses, newest_signed, verify_log
 from gateway.audit.merkle import verify_consistency
 from gateway.audit.note import Signature, SignedNote, cosignatures, cosigned_message
+from gateway.audit.witness import http_witnesses, parse_witnesses
+from gateway.errors import InvalidRequest
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 SECRET = Ed25519PrivateKey.from_private_bytes(bytes(32))
@@ -128,3 +130,73 @@ def test_a_bad_witness_holds_nothing_up(world, answer):
     note = newest(world)
     assert len(SignedNote.parse(note).signatures) == 1
     assert verify_log(world.database, keys=world.keys, anchor=world.anchor).ok
+
+
+def test_a_witness_that_is_away_is_left_alone_for_a_minute(world):
+    """Every checkpoint waits for its witnesses: one that times out must not slow down each of them."""
+    now, asked = [0.0], []
+
+    def away(request: httpx.Request) -> httpx.Response:
+        asked.append(now[0])
+        raise httpx.ConnectTimeout("no answer", request=request)
+
+    client = httpx.Client(transport=httpx.MockTransport(away))
+    asking = HttpWitness("https://witness.example", KEY, client, clock=lambda: now[0])
+    running = Sequencer(world.database, signer=world.signer, anchor=world.anchor, witness=Witnesses([asking, witness(away)]))
+    for start in range(4):
+        now[0] = 25.0 * start
+        world.append(1, start=start)
+        running.run_once(NOW)
+    assert asked.count(0.0) == 2
+    assert asked == [0.0, 0.0, 75.0]
+
+
+def test_an_endless_answer_is_cut_off(world):
+    def endless(_request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, content=(b"x" * 1024 for _ in range(10**9)))
+
+    world.append(1)
+    assert sequencer(world, endless).run_once(NOW) == 1
+    assert len(SignedNote.parse(newest(world)).signatures) == 1
+
+
+def test_an_answer_that_drips_is_given_up(world):
+    ticks = iter(range(10**9))
+    drips = httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(200, content=(b"x" for _ in range(10**9)))))
+    world.append(1)
+    dripping = HttpWitness("https://witness.example", KEY, drips, clock=lambda: float(next(ticks)))
+    assert Sequencer(world.database, signer=world.signer, anchor=world.anchor, witness=dripping).run_once(NOW) == 1
+    assert next(ticks) < 20
+    assert len(SignedNote.parse(newest(world)).signatures) == 1
+
+
+def test_a_cosignature_of_a_time_that_no_calendar_has_does_not_count(world):
+    def late(request: httpx.Request) -> httpx.Response:
+        note, seconds = request.content.decode().partition("\n\n")[2], 2**62
+        value = seconds.to_bytes(8) + SECRET.sign(cosigned_message(SignedNote.parse(note).text, seconds))
+        return httpx.Response(200, text=Signature(KEY.name, KEY.key_id, value).to_line())
+
+    world.append(1)
+    sequencer(world, late).run_once(NOW)
+    assert cosignatures(newest(world), [KEY]) == {}
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["x", f"ftp://witness.example {KEY.vkey}", KEY.vkey, "https://witness.example", f"https://witness.example?x=1 {KEY.vkey}",
+     f"https://u:p@witness.example {KEY.vkey}", "https://witness.example w+00000000+AAAA", "https://witness.example w+\xe9+\xe9",
+     f"https://a.example {KEY.vkey}, https://b.example {KEY.vkey}",
+     f"https://witness.example {NoteVerifier('log.example', bytes(32)).vkey}"],
+)  # fmt: skip
+def test_a_setting_that_names_no_witness_is_refused(setting: str):
+    with pytest.raises(InvalidRequest):
+        parse_witnesses(setting)
+
+
+def test_a_setting_of_several_witnesses():
+    other = NoteVerifier("witness.example/w2", bytes(32), kind=4)
+    wanted = (("https://a.example/w1", KEY), ("http://127.0.0.1:9", other))
+    assert parse_witnesses(f" https://a.example/w1/ {KEY.vkey} ,\n http://127.0.0.1:9  {other.vkey},") == wanted
+    assert parse_witnesses("") == ()
+    assert http_witnesses("") is None
+    assert http_witnesses(f"https://a.example {KEY.vkey}") is not None
