@@ -116,12 +116,13 @@ class Revocations:
         alive = (COLUMN[kind] == subject, release_token.c.expires_at > now)
         rows = self._work.execute(select(release_token).where(*alive).order_by(release_token.c.jti)).all()
         moment = max([now, *(row.issued_at for row in rows)])
-        values = {"kind": kind, "subject": subject, "revoked_at": moment, "revoked_by": by, "reason": reason}
-        self._work.execute(insert(revocation).values(values))
-        dead = (
+        dead = [
             DeadToken(jti=row.jti, release=row.release_id, ticket=row.ticket, dataset=row.dataset, principal=row.principal)
             for row in rows
-        )
+            if not self.bite_row(row)
+        ]
+        values = {"kind": kind, "subject": subject, "revoked_at": moment, "revoked_by": by, "reason": reason}
+        self._work.execute(insert(revocation).values(values))
         return RevocationFacts(kind=kind, subject=subject, reason=reason, revoked_at=moment, tokens=tuple(dead))
 
     def bite(self, subjects: Mapping[Kind, str | None], *, issued_at: datetime) -> bool:
