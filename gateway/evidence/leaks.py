@@ -3,11 +3,13 @@
 Invariants:
     - The file is parsed in a child that nothing depends on; here arrive keyed hashes only.
     - Withdrawn releases stay traceable: their fingerprint outlives their data.
+    - Fingerprints are sealed at rest: who has the database alone learns nothing from them, not even which cells are equal.
 """
 
 from __future__ import annotations
 
 import base64
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +21,19 @@ from gateway.db import Work
 from gateway.db.tables.evidence import release_fingerprint
 from gateway.db.tables.releases import release
 from gateway.errors import InvalidRequest
-from gateway.evidence.fingerprints import Fingerprint, Hashes, Match, cell_hashes, match
+from gateway.evidence.cells import Hashes, cell_hashes, derived
+from gateway.evidence.fingerprints import Fingerprint
+from gateway.evidence.matching import Match, match
 from gateway.releases import House, Releases
 from gateway.releases.artifacts import secret_of
 from gateway.storage.bounded import Bounds, Completed, run_bounded
+from gateway.storage.envelope import KEY_BYTES, DecryptingReader, encrypt
 from gateway.telemetry import utc_now
 
-__all__ = ["FINGERPRINT", "describe", "fingerprint_key", "hash_file", "keep_fingerprint", "trace_file"]
+__all__ = ["FINGERPRINT", "describe", "fingerprint_key", "hash_file", "keep_fingerprint", "seal_fingerprint", "trace_file"]
 
 FINGERPRINT = "fingerprint.bin"
+AT_REST = "at rest"
 MAX_LEAK_ROWS = 50_000
 
 
@@ -52,7 +58,8 @@ def trace_file(house: House, path: Path) -> dict[str, Any]:
     """Which release a file comes from.
 
     Returns:
-        {matches: [{release_id, ticket, principal, dataset, share, chance, columns}], compared, rows}; no match means: not ours.
+        {matches: [{release_id, ticket, principal, dataset, share, expected_share, chance, columns}], compared, not_comparable,
+        rows}; no match means: not ours. Not comparable are releases whose fingerprints are of an earlier version.
 
     Raises:
         InvalidRequest: the file cannot be read as a table; one sentence.
@@ -62,32 +69,71 @@ def trace_file(house: House, path: Path) -> dict[str, Any]:
     if not isinstance(answer, Completed):
         raise InvalidRequest(answer.sentence)
     leak: Hashes = {name: np.frombuffer(base64.b64decode(text), dtype=np.uint64) for name, text in dict(answer.value).items()}
-    known = _fingerprints(house)
-    found = [(release_id, match(leak, fingerprint, releases=len(known))) for release_id, fingerprint in known.items()]
-    ours = sorted(((i, m) for i, m in found if m is not None and m.is_ours), key=lambda pair: -pair[1].share)
+    opened = ((release_id, _opened(house, release_id, fence)) for release_id, fence in _let_out(house))
+    found = [(release_id, None if known is None else match(leak, known), known is None) for release_id, known in opened]
+    compared = sum(not is_older for _, _, is_older in found)
+    judged = ((release_id, best.among(compared)) for release_id, best, _ in found if best is not None)
+    ours = sorted(((release_id, best) for release_id, best in judged if best.is_ours), key=lambda pair: -pair[1].share)
     return {
         "matches": [_named(house, release_id, best) for release_id, best in ours],
-        "compared": len(known),
+        "compared": compared,
+        "not_comparable": len(found) - compared,
         "rows": max((len(values) for values in leak.values()), default=0),
     }
 
 
-def keep_fingerprint(work: Work, *, release_id: str, fence: int, raw: bytes) -> None:
-    """Keep the fingerprint of a production; it outlives the release's data, and counts once the release was let out."""
+def keep_fingerprint(work: Work, *, release_id: str, fence: int, sealed: bytes) -> None:
+    """Keep the sealed fingerprint of a production; it outlives the release's data, and counts once the release was let out."""
     dialect = sqlite if work.is_sqlite else postgresql
-    row = {"release_id": release_id, "fence": fence, "body": raw}
+    row = {"release_id": release_id, "fence": fence, "body": sealed}
     work.execute(dialect.insert(release_fingerprint).values(row).on_conflict_do_nothing())
 
 
-def _fingerprints(house: House) -> dict[str, Fingerprint]:
-    """Fingerprints of everything that ever left."""
+def seal_fingerprint(house: House, raw: bytes, *, release_id: str, fence: int) -> bytes:
+    """A fingerprint as it is stored, under a key of the gateway's secret for fingerprints and bound to its release."""
+    key = derived(fingerprint_key(house), AT_REST, size=KEY_BYTES)
+    return b"".join(encrypt([raw], data_key=key, name=_place(release_id, fence)))
+
+
+def _place(release_id: str, fence: int) -> str:
+    return f"fingerprints/{release_id}/{fence}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """Bytes out of the database, as the envelope reads them."""
+
+    body: bytes
+
+    def size(self) -> int:
+        return len(self.body)
+
+    def fetch(self, start: int, length: int) -> bytes:
+        return self.body[start : start + length]
+
+
+def _let_out(house: House) -> list[tuple[str, int]]:
+    """Release and fence of everything that ever left."""
     query = (
-        select(release_fingerprint.c.release_id, release_fingerprint.c.body)
+        select(release_fingerprint.c.release_id, release_fingerprint.c.fence)
         .join(release, release.c.id == release_fingerprint.c.release_id)
         .where(release.c.fence == release_fingerprint.c.fence, release.c.released_at.is_not(None))
     )
     with house.database.read() as work:
-        return {row.release_id: Fingerprint.from_bytes(bytes(row.body)) for row in work.execute(query)}
+        return [(row.release_id, row.fence) for row in work.execute(query)]
+
+
+def _opened(house: House, release_id: str, fence: int) -> Fingerprint | None:
+    """One fingerprint; None for one of the first form, which held hashes of chosen column sets in the clear."""
+    table = release_fingerprint
+    query = select(table.c.body).where(table.c.release_id == release_id, table.c.fence == fence)
+    with house.database.read() as work:
+        body = bytes(work.execute(query).scalar_one())
+    if body.startswith(b"{"):
+        return None
+    key = derived(fingerprint_key(house), AT_REST, size=KEY_BYTES)
+    reader = DecryptingReader(_Stored(body), data_key=key, name=_place(release_id, fence))
+    return Fingerprint.from_bytes(reader.read())
 
 
 def _named(house: House, release_id: str, best: Match) -> dict[str, Any]:
@@ -108,8 +154,10 @@ def _named(house: House, release_id: str, best: Match) -> dict[str, Any]:
 
 def describe(answer: dict[str, Any]) -> str:
     """The answer in plain words."""
+    count = answer["not_comparable"]
+    older = f" ({count} releases of an earlier version could not be compared)" if count else ""
     if not answer["matches"]:
-        return f"not ours: none of {answer['compared']} releases matches"
+        return f"not ours: none of {answer['compared']} releases matches" + older
     lines = [
         f"{item['release_id']}: ticket {item['ticket']}, {item['principal']}; {item['share']:.1%} of the rows match "
         f"(by chance {item['expected_share']:.2%}; odds of a chance match {item['chance']:.1g})"

@@ -18,7 +18,7 @@ from typing import Any
 from gateway.catalogue import Datasets, Policies
 from gateway.db import Work
 from gateway.errors import TicketgateError, Unavailable
-from gateway.evidence.leaks import FINGERPRINT, fingerprint_key, keep_fingerprint
+from gateway.evidence.leaks import FINGERPRINT, fingerprint_key, keep_fingerprint, seal_fingerprint
 from gateway.jobs.child import run_production
 from gateway.jobs.order import Failure, Order, Outcome, ProducedFile
 from gateway.jobs.rim import at_the_rim, patiently
@@ -151,11 +151,12 @@ def _sealed(house: House, taken: Taken, outcome: Outcome, scratch: Path) -> dict
     if limit is not None and data.size > int(limit):
         too_large = f"the data file has {data.size} bytes; the policy allows {limit}"
         raise TicketgateError(too_large, code="artifact-too-large")
-    fingerprint = (scratch / FINGERPRINT).read_bytes()
+    raw = (scratch / FINGERPRINT).read_bytes()
+    fingerprint = seal_fingerprint(house, raw, release_id=release.id, fence=taken.fence)
 
     def within(work: Work) -> None:
         hold(work, taken)
-        keep_fingerprint(work, release_id=release.id, fence=taken.fence, raw=fingerprint)
+        keep_fingerprint(work, release_id=release.id, fence=taken.fence, sealed=fingerprint)
 
     sealer = patiently(lambda: make_sealer(house, release_id=release.id, fence=taken.fence, now=utc_now(), within=within))
     rows = [patiently(partial(_put, sealer, scratch / file.name, file)) for file in outcome.files]

@@ -32,7 +32,8 @@ from evaluator import ReportCard, evaluate
 from evaluator import disclosure as disclosing
 from evaluator.inputs import InputsInvalid
 from evaluator.render import render_html
-from gateway.evidence.fingerprints import cell_hashes, fingerprint_of
+from gateway.evidence.cells import Hashes, cell_hashes
+from gateway.evidence.fingerprints import fingerprint_of
 from gateway.evidence.leaks import FINGERPRINT
 from gateway.jobs.order import Failure, Order, Outcome, ProducedFile
 from gateway.storage.source import open_source
@@ -51,7 +52,6 @@ __all__ = ["main", "produce"]
 
 DATA_MEDIA = {"parquet": "application/vnd.apache.parquet", "csv": "text/csv; charset=utf-8"}
 PR_SET_PDEATHSIG = 1
-SECOND_SAMPLE = 20_000
 SHARE = {"read": 0.05, "generate": 0.55, "sample": 0.65, "evaluate": 0.98}
 
 
@@ -99,7 +99,7 @@ def produce(order: Order, teller: Teller) -> Outcome:
         ),
     )
     verdict = gate(report.metrics, expand(policy).spec.gate)
-    _write_fingerprint(order, fitted, synthetic, (train, holdout), folder)
+    _write_fingerprint(order, fitted, synthetic, folder)
     _write_reports(report, verdict, folder, level=policy.spec.disclosure.metrics)
     return Outcome(
         files=tuple(_described(folder, name, media, audience) for name, media, audience in _names(order)),
@@ -151,18 +151,15 @@ def _write_sample(order: Order, card: DatasetCard, fitted: FittedGenerator, fold
     return data
 
 
-def _write_fingerprint(
-    order: Order, fitted: FittedGenerator, synthetic: pa.Table, real: tuple[pa.Table, ...], folder: Path
-) -> None:
-    """Fingerprint what will be released; chance is measured on the real table and on a second sample of the generator."""
-    key = bytes.fromhex(order.fingerprint_key)
-    names = [name for name in synthetic.column_names if name in real[0].column_names]
-    second = pa.Table.from_batches(
-        list(fitted.sample(min(order.rows, SECOND_SAMPLE), rng=np.random.default_rng(secrets.randbits(63))))
-    )
-    others = [cell_hashes(pa.concat_tables([table.select(names) for table in real]), key=key)]
-    others.append(cell_hashes(second.select(names), key=key))
-    found = fingerprint_of(cell_hashes(synthetic.select(names), key=key), others=others)
+def _write_fingerprint(order: Order, fitted: FittedGenerator, synthetic: pa.Table, folder: Path) -> None:
+    """Fingerprint what will be released, beside further samples that nobody is given."""
+    key, names = bytes.fromhex(order.fingerprint_key), synthetic.column_names
+
+    def sample(rows: int) -> Hashes:
+        drawn = pa.Table.from_batches(list(fitted.sample(rows, rng=np.random.default_rng(secrets.randbits(63)))))
+        return cell_hashes(drawn.select(names), key=key)
+
+    found = fingerprint_of(cell_hashes(synthetic, key=key), sample=sample)
     (folder / FINGERPRINT).write_bytes(found.to_bytes())
 
 
