@@ -173,3 +173,21 @@ def test_the_relation_to_the_target_survives_at_an_epsilon_of_three() -> None:
 def test_the_number_of_teachers_can_be_set() -> None:
     fitted, _ = fit(teachers=50, student_steps=5, rounds=1)
     assert {m.parameters["teachers"] for m in fitted.spent.mechanisms if m.name == "votes of teachers"} == {50}
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(50, ("constant",)), (50, ("pair",)), (12, ("pair", "share"))])
+def test_tables_with_next_to_nothing_to_learn_are_fitted(rows: int, columns: tuple[str, ...]) -> None:
+    described = {
+        "constant": {"type": "category", "values": ["a"], "missing": False},
+        "pair": {"type": "category", "values": ["a", "b"], "missing": False},
+        "share": {"type": "number", "bounds": [0, 1]},
+    }
+    table = pa.table({"constant": ["a"] * rows, "pair": ["a", "b"] * (rows // 2), "share": np.linspace(0, 1, rows)})
+    card = DatasetCard.model_validate(
+        {"apiVersion": "ticketgate/v1", "kind": "Dataset", "metadata": {"name": "t"},
+         "spec": {"source": "t.csv", "targets": list(columns), "columns": {name: described[name] for name in columns}}}
+    )  # fmt: skip
+    target = PrivacyTarget(epsilon=Decimal("0.1"), delta=Decimal("1e-6"))
+    made = registry.create("pate-gan", {"device": "cpu", "generator_width": 8, "root_queries": 4, "student_steps": 2})
+    fitted = made.fit(table.select(columns), card=card, target=target, rng=np.random.default_rng(0))
+    assert sum(batch.num_rows for batch in fitted.sample(30, rng=np.random.default_rng(1))) == 30
