@@ -34,7 +34,7 @@ from gateway.releases.views import whole
 __all__ = ["LIMIT", "QUESTIONS", "story", "trace"]
 
 QUESTIONS = ("ticket", "release", "principal", "dataset", "token", "sha256")
-LIMIT = 50
+LIMIT = 25
 """Stories in one answer."""
 COLUMNS = {"ticket": "ticket", "release": "id", "principal": "principal", "dataset": "dataset"}
 DIGESTS = ("manifest_digest", "report_card_digest", "request_digest")
