@@ -79,10 +79,12 @@ MEASURED = (
 """What a figure depends on: the metrics, the lines they are held against, the tables and the leaks."""
 
 
-def measured(scene: Scene, synthetic: Any, seed: int, options: PrivacyOptions) -> dict[str, MetricResult]:
-    """All privacy metrics of one synthetic table."""
-    rows = synthetic.select(list(scene.learnt))  # keys would give a copy away too easily
-    inputs = check_inputs(train=scene.train, holdout=scene.holdout, synthetic=rows, card=scene.card, seed=seed)
+def measured(
+    scene: Scene, synthetic: Any, seed: int, options: PrivacyOptions, *, columns: tuple[str, ...] | None = None
+) -> dict[str, MetricResult]:
+    """All privacy metrics of one synthetic table, of some columns where a request asks for no more."""
+    rows = synthetic.select(list(columns or scene.learnt))  # keys would give a copy away too easily
+    inputs = check_inputs(train=scene.train, holdout=scene.holdout, synthetic=rows, card=scene.card, seed=seed, columns=columns)
     results: dict[str, MetricResult] = {}
     for family in FAMILIES:
         results |= family.run(inputs, options)
