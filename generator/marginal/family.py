@@ -160,8 +160,8 @@ class Marginal:
         plan = Plan(
             choice=choice,
             counts=account.left - choice,
-            rounds=0 if is_faint else self.values.rounds or (8 if clarity > VERY_CLEAR else 6),
-            picks=self.values.picks or (6 if clarity > VERY_CLEAR else 5),
+            rounds=0 if is_faint else self.values.rounds or (12 if clarity > VERY_CLEAR else 8),
+            picks=self.values.picks or (5 if clarity > VERY_CLEAR else 4),
             cells=self.values.clique_cells,
             caution=self.values.caution,
             reluctance=self.values.reluctance,

@@ -14,6 +14,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import combinations
 from math import prod
 
 import numpy as np
@@ -48,7 +49,7 @@ class Plan:
         caution: How much of the expected noise error a candidate must beat.
         reluctance: How far above the noise of a choice a candidate must score.
         emphasis: How many times the error of a pair with the target counts.
-        asks_triples: Whether pairs together with the target are candidates where a clique holds them.
+        asks_triples: Whether two variables that were measured with the target are candidates together with it.
         sweeps: Passes of proportional fitting.
     """
 
@@ -162,11 +163,10 @@ class Learner:
         done = {item.group for item in self.measured} | set(self.free)
         known = {pair for group in done for pair in _pairs(group)}
         tree = self._tree()
-        predicted: dict[Group, Floats] = {
-            pair: self.rows * table for pair, table in all_pairs(model, len(self.sizes)).items() if pair not in known
-        }
+        pairs = all_pairs(model, len(self.sizes))
+        predicted: dict[Group, Floats] = {pair: self.rows * table for pair, table in pairs.items() if pair not in known}
         if self.plan.asks_triples:
-            predicted |= self._triples(model, tree, done)
+            predicted |= self._triples(model, tree, pairs, done)
         chosen: list[Group] = []
         for _ in range(self.plan.picks):
             fitting = {pair: table for pair, table in predicted.items() if tree.cost(frozenset(pair)) <= self.plan.cells}
@@ -178,13 +178,28 @@ class Learner:
             del predicted[pick]
         return chosen
 
-    def _triples(self, model: Model, tree: JunctionTree, done: set[Group]) -> dict[Group, Floats]:
-        """Predicted counts of pairs with the target that one clique holds together and nobody measured."""
-        if self.target is None:
+    def _triples(
+        self, model: Model, tree: JunctionTree, pairs: Mapping[tuple[int, int], Floats], done: set[Group]
+    ) -> dict[Group, Floats]:
+        """Predicted counts of two variables with the target, both of which were measured with it: what pairs cannot say.
+
+        Predicted is what the model has where one clique holds all three, else the most even table with the model's pairs.
+        """
+        target = self.target
+        if target is None:
             return {}
-        others = [v for v in range(len(self.sizes)) if v != self.target]
-        triples = [tuple(sorted((a, b, self.target))) for a in others for b in others if a < b]
-        return {t: self.rows * model.group(t) for t in triples if t not in done and tree.holds(frozenset(t))}
+        beside = sorted({v for group in done if target in group for v in group} - {target})
+        out: dict[Group, Floats] = {}
+        for a, b in combinations(beside, 2):
+            triple = _group(a, b, target)
+            if any(set(triple) <= set(group) for group in done) or prod(self.sizes[v] for v in triple) > self.plan.cells:
+                continue
+            if tree.holds(frozenset(triple)):
+                out[triple] = self.rows * model.group(triple)
+            else:
+                parts = [(_group(*pair), _pair(pairs, *_group(*pair))) for pair in combinations(triple, 2)]
+                out[triple] = self.rows * rake(np.ones([self.sizes[v] for v in triple]), triple, parts, rounds=4)
+        return out
 
     def _choose(self, candidates: dict[Group, Floats], name: str, *, with_nothing: bool = True) -> Group:
         penalty = {group: self._penalty(group) for group in candidates}
