@@ -52,7 +52,7 @@ class MarginalParameters(BaseModel):
     caution: float = Field(default=1.0, ge=0, le=10, description="How much of its noise error a measurement must be worth.")
     reluctance: float = Field(default=8.0, ge=0, le=100, description="How far above its noise a choice must score.")
     clear: float = Field(default=400.0, ge=0, description="Rows-to-noise ratio below which noise is high.")
-    faint: float = Field(default=40.0, ge=0, description="Rows-to-noise ratio below which only one-way counts are measured.")
+    faint: float = Field(default=28.0, ge=0, description="Rows-to-noise ratio below which only one-way counts are measured.")
     triples_from: float = Field(default=400.0, ge=0, description="Ratio from which triples with the target are candidates.")
     emphasis: int = Field(default=2, ge=1, le=20, description="How much more the error of a pair with the target counts.")
     clique_cells: int = Field(default=20_000, ge=100, le=10_000_000, description="Most cells of a clique of the model.")
