@@ -12,6 +12,7 @@ Invariants: the shift is paired (same holdout rows, same resamples); without pro
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -21,7 +22,7 @@ from evaluator.utility.groups import Groups, groups_of
 from evaluator.utility.intervals import CONFIDENCE
 from evaluator.utility.learning import Predicted, predictions
 from evaluator.utility.names import segment
-from evaluator.utility.scores import interval, resampled
+from evaluator.utility.scores import resampled, spread_of, worst_interval
 from evaluator.utility.tables import FloatArray, IntArray, Tables
 from policies.metrics import MetricResult
 
@@ -32,7 +33,7 @@ KINDS: Final[Mapping[str, tuple[float | None, ...]]] = {
     "equal_opportunity": (1.0,),
     "equalised_odds": (1.0, 0.0),
 }
-METHOD: Final = "gap of favourable decisions, synthetic minus train; paired bootstrap of units"
+METHOD: Final = "gap of favourable decisions, synthetic minus train; paired bootstrap of units, Bonferroni"
 
 
 def measure(tables: Tables) -> dict[str, MetricResult]:
@@ -56,7 +57,9 @@ def _worst(found: Mapping[str, MetricResult]) -> MetricResult:
         why = "the card names no protected column" if not found else "no protected column could be compared"
         return MetricResult.not_applicable(direction="lower", method=METHOD, why=why)
     worst = max(known, key=lambda name: (known[name].value or 0.0, name))
-    return MetricResult.from_json(known[worst].to_json() | {"detail": {"column": worst, **_short(known[worst].detail)}})
+    found_of_all = [pair for result in known.values() for pair in result.detail["simultaneous"]]
+    detail = {"column": worst, **_short(known[worst].detail)}
+    return replace(known[worst], interval=worst_interval(found_of_all, low=-1.0, high=1.0), detail=detail)
 
 
 def _short(detail: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,14 +78,16 @@ def _shift(tables: Tables, name: str, kind: str) -> MetricResult:
     if not lines:
         return MetricResult.not_applicable(direction="lower", method=METHOD, why="fewer than two groups are large enough")
     worst = max(lines, key=lambda line: (line["value"], line["positive"]))
+    found = [line["spread"] for line in lines]
     return MetricResult(
         value=worst["value"],
-        interval=worst["interval"],
+        interval=worst_interval(found, low=-1.0, high=1.0),
         confidence=CONFIDENCE,
         n=worst["n"],
         direction="lower",
         method=METHOD,
-        detail={key: worst[key] for key in ("target", "positive", "train", "synthetic", "rates")},
+        detail={key: worst[key] for key in ("target", "positive", "train", "synthetic", "rates")}
+        | {"simultaneous": [list(pair) for pair in found]},
     )
 
 
@@ -109,7 +114,7 @@ def _line(
     shift = gaps[1].replicates - gaps[0].replicates
     return {
         "value": float(shift[0]),
-        "interval": interval(shift, low=-1.0),
+        "spread": spread_of(shift),
         "train": float(gaps[0].replicates[0]),
         "synthetic": float(gaps[1].replicates[0]),
         "rates": {"train": gaps[0].rates, "synthetic": gaps[1].rates},

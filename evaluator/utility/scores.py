@@ -10,15 +10,17 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
+from scipy.special import ndtri
 
+from evaluator.utility.intervals import CONFIDENCE
 from evaluator.utility.learning import Task
 from evaluator.utility.tables import FloatArray, IntArray, Tables
 
-__all__ = ["Score", "auc", "interval", "macro_f1", "r_squared", "resampled"]
+__all__ = ["Score", "auc", "interval", "macro_f1", "r_squared", "resampled", "spread_of", "worst_interval"]
 
 REPLICATES: Final = 100
 Z: Final = 1.959963984540054
@@ -45,6 +47,26 @@ def interval(replicates: FloatArray, *, low: float = 0.0, high: float = 1.0) -> 
     half = Z * float(np.std(replicates[1:]))
     value = float(replicates[0])
     return min(value, max(low, value - half)), max(value, min(high, value + half))
+
+
+def spread_of(replicates: FloatArray) -> tuple[float, float]:
+    """A score and its standard error: what `worst_interval` needs of it."""
+    return float(replicates[0]), float(np.std(replicates[1:]))
+
+
+def worst_interval(found: Sequence[tuple[float, float]], *, low: float, high: float) -> tuple[float, float]:
+    """Interval of the largest of several quantities: from the largest lower to the largest upper end (Bonferroni).
+
+    The largest estimate is chosen for being large; its own interval would hold the largest quantity less often than it says.
+
+    Args:
+        found: Estimates with their standard errors, at least one.
+        low, high: The range of the quantities.
+    """
+    z = float(ndtri(1 - (1 - CONFIDENCE) / (2 * len(found))))
+    worst = max(value for value, _ in found)
+    ends = max(value - z * error for value, error in found), max(value + z * error for value, error in found)
+    return min(worst, max(low, ends[0])), max(worst, min(high, ends[1]))
 
 
 def _binary_auc(scores: FloatArray, positive: FloatArray, weights: FloatArray) -> FloatArray:

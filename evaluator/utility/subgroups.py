@@ -11,24 +11,25 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
 
 from evaluator.utility.groups import Groups, grouping_columns, groups_of
-from evaluator.utility.intervals import CONFIDENCE, around, tv_margin
+from evaluator.utility.intervals import CONFIDENCE, tv_margin
 from evaluator.utility.learning import Predicted, predictions
 from evaluator.utility.marginals import shares
 from evaluator.utility.names import segment
-from evaluator.utility.scores import auc, interval, r_squared, resampled
+from evaluator.utility.scores import auc, interval, r_squared, resampled, spread_of, worst_interval
 from evaluator.utility.tables import FloatArray, Tables
 from policies.metrics import MetricResult
 
 __all__ = ["measure"]
 
-GAP_METHOD: Final = "train on synthetic, test on holdout, by group; paired bootstrap"
-TV_METHOD: Final = "mean total variation within groups; McDiarmid"
+GAP_METHOD: Final = "train on synthetic, test on holdout, by group; paired bootstrap, Bonferroni"
+TV_METHOD: Final = "mean total variation within groups; McDiarmid, Bonferroni"
 MIN_TESTED: Final = 50
 MIN_CLASS: Final = 10
 MIN_TRAIN: Final = 100
@@ -40,10 +41,11 @@ def measure(tables: Tables) -> dict[str, MetricResult]:
     """Subgroup metrics for every grouping column."""
     results: dict[str, MetricResult] = {}
     columns = grouping_columns(tables)
+    many = sum(int((groups_of(tables, name).count("train") >= MIN_TRAIN).sum()) for name in columns)
     for name in columns:
         prefix = f"utility.subgroups.{segment(name)}"
         groups = groups_of(tables, name)
-        results[f"{prefix}.tv"] = _fidelity(tables, groups)
+        results[f"{prefix}.tv"] = _fidelity(tables, groups, many)
         results[f"{prefix}.gap"] = _gap(tables, groups)
     for kind, method in (("gap", GAP_METHOD), ("tv", TV_METHOD)):
         results[f"utility.subgroups.worst.{kind}"] = _worst(results, columns, kind, method)
@@ -60,11 +62,18 @@ def _worst(results: Mapping[str, MetricResult], columns: tuple[str, ...], kind: 
     if not measured:
         return MetricResult.not_applicable(direction="lower", method=method, why="no grouping column, or no target")
     worst = max(measured, key=lambda name: (measured[name].value or 0.0, name))
-    document = measured[worst].to_json()
-    return MetricResult.from_json(document | {"detail": {"column": worst, "group": document["detail"]["group"]}})
+    found = [pair for result in measured.values() for pair in result.detail["simultaneous"]]
+    interval_of_worst = worst_interval(found, low=-2.0, high=2.0) if kind == "gap" else _reach(found)
+    detail = {"column": worst, "group": measured[worst].detail["group"]}
+    return replace(measured[worst], interval=interval_of_worst, detail=detail)
 
 
-def _fidelity(tables: Tables, groups: Groups) -> MetricResult:
+def _reach(found: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """From the largest lower to the largest upper end of values with margins that hold together."""
+    return max(0.0, *(value - margin for value, margin in found)), min(1.0, max(value + margin for value, margin in found))
+
+
+def _fidelity(tables: Tables, groups: Groups, many: int) -> MetricResult:
     others = [name for name in tables.columns if name != groups.column]
     train_rows, synthetic_rows = groups.count("train"), groups.count("synthetic")
     found: dict[str, dict[str, Any]] = {}
@@ -74,28 +83,33 @@ def _fidelity(tables: Tables, groups: Groups) -> MetricResult:
         if not synthetic_rows[index]:
             found[label] = {"value": 1.0, "margin": 0.0, "floor": None}
             continue
-        found[label] = _within(tables, groups, index, others)
+        found[label] = _within(tables, groups, index, others, many)
     if not found:
         why = f"no group has {MIN_TRAIN} train rows"
         return MetricResult.not_applicable(direction="lower", method=TV_METHOD, why=why)
     worst = max(found, key=lambda label: (found[label]["value"], label))
     index = groups.labels.index(worst)
-    value = float(found[worst]["value"])
+    reach = [(float(one["value"]), float(one["margin"])) for one in found.values()]
     return MetricResult(
-        value=value,
-        interval=around(value, float(found[worst]["margin"])),
+        value=float(found[worst]["value"]),
+        interval=_reach(reach),
         confidence=CONFIDENCE,
         n=int(min(train_rows[index], synthetic_rows[index])),
         direction="lower",
         method=TV_METHOD,
-        detail={"group": worst, "floor": found[worst]["floor"], "by_group": {label: f["value"] for label, f in found.items()}},
+        detail={
+            "group": worst,
+            "floor": found[worst]["floor"],
+            "by_group": {label: f["value"] for label, f in found.items()},
+            "simultaneous": [list(pair) for pair in reach],
+        },
     )
 
 
-def _within(tables: Tables, groups: Groups, index: int, others: list[str]) -> dict[str, Any]:
-    """Mean total variation of the other columns within one group, its margin, and the holdout's figure."""
+def _within(tables: Tables, groups: Groups, index: int, others: list[str], many: int) -> dict[str, Any]:
+    """Mean change of the other columns within one group, its margin (for `many` groups at once), and the holdout's figure."""
     changes, margins, floors = [], [], []
-    alpha = (1 - CONFIDENCE) / 2
+    alpha = (1 - CONFIDENCE) / (2 * max(1, many))
     inside = {side: members == index for side, members in groups.members.items()}
     scale = {side: tables.effective[side] / tables.rows[side] for side in tables.rows}
     for name in others:
@@ -122,24 +136,30 @@ def _gap(tables: Tables, groups: Groups) -> MetricResult:
     refused = [predicted.refused for predicted in usable if predicted.refused is not None]
     if refused:
         return MetricResult.inconclusive(direction="lower", method=GAP_METHOD, why=refused[0])
-    table = [row for predicted in usable for row in _rows(tables, groups, predicted)]
+    found = [pair for predicted in usable for pair in _rows(tables, groups, predicted)]
+    table = [row for row, _ in found]
     if not table:
         why = f"no group has {MIN_TESTED} holdout rows with both outcomes"
         return MetricResult.not_applicable(direction="lower", method=GAP_METHOD, why=why)
     worst = max(table, key=lambda row: (row["gap"], row["group"]))
     return MetricResult(
         value=worst["gap"],
-        interval=worst["interval"],
+        interval=worst_interval([spread for _, spread in found], low=-2.0, high=2.0),
         confidence=CONFIDENCE,
         n=worst["rows"]["holdout"],
         direction="lower",
         method=GAP_METHOD,
-        detail={"group": worst["group"], "target": worst["target"], "plot": {"column": groups.column, "rows": table}},
+        detail={
+            "group": worst["group"],
+            "target": worst["target"],
+            "plot": {"column": groups.column, "rows": table},
+            "simultaneous": [list(spread) for _, spread in found],
+        },
     )
 
 
-def _rows(tables: Tables, groups: Groups, predicted: Predicted) -> list[dict[str, Any]]:
-    """One line per group: sizes, score of both models, and the gap with its interval."""
+def _rows(tables: Tables, groups: Groups, predicted: Predicted) -> list[tuple[dict[str, Any], tuple[float, float]]]:
+    """One line per group: sizes, score of both models, and the gap with its interval; beside it the gap's standard error."""
     task = predicted.task
     weights = resampled(tables, task)
     member = groups.members["holdout"][task.rows["holdout"]]
@@ -156,7 +176,7 @@ def _rows(tables: Tables, groups: Groups, predicted: Predicted) -> list[dict[str
             for trained in ("train", "synthetic")
         }
         gap = found["train"] - found["synthetic"]
-        table.append(
+        line = (
             {
                 "target": task.target,
                 "group": label,
@@ -166,8 +186,10 @@ def _rows(tables: Tables, groups: Groups, predicted: Predicted) -> list[dict[str
                 "train_on_synthetic": float(found["synthetic"][0]),
                 "gap": float(gap[0]),
                 "interval": interval(gap, low=-2.0, high=2.0),
-            }
+            },
+            spread_of(gap),
         )
+        table.append(line)
     return table
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -21,13 +22,14 @@ import numpy as np
 from evaluator.utility.intervals import CONFIDENCE
 from evaluator.utility.learning import MODELS, Predicted, Trained, predictions
 from evaluator.utility.names import segment
-from evaluator.utility.scores import Score, auc, interval, macro_f1, r_squared, resampled
+from evaluator.utility.scores import Score, auc, interval, macro_f1, r_squared, resampled, spread_of, worst_interval
 from evaluator.utility.tables import FloatArray, Tables
 from policies.metrics import MetricResult
 
 __all__ = ["measure"]
 
 METHOD: Final = "train on synthetic, test on holdout; paired bootstrap of units"
+WORST: Final = f"{METHOD}; worst of three models, Bonferroni"
 HEADLINE: Final = "boosting"
 SURE: Final = 1.959963984540054
 Replicates = Mapping[tuple[str, Trained], FloatArray]
@@ -53,8 +55,9 @@ def _worst(gaps: Mapping[str, MetricResult]) -> MetricResult:
         why = f"{unclear[0]}: {gaps[unclear[0]].detail['why']}"
         return MetricResult.inconclusive(direction="lower", method=METHOD, why=why, target=unclear[0])
     worst = max(gaps, key=lambda name: (gaps[name].value or 0.0, name))
-    document = gaps[worst].to_json()
-    return MetricResult.from_json(document | {"detail": {"target": worst, "model": document["detail"]["model"]}})
+    found = [pair for result in gaps.values() for pair in result.detail["simultaneous"]]
+    detail = {"target": worst, "model": gaps[worst].detail["model"]}
+    return replace(gaps[worst], interval=worst_interval(found, low=-2.0, high=2.0), method=WORST, detail=detail)
 
 
 def _target(tables: Tables, predicted: Predicted) -> dict[str, MetricResult]:
@@ -112,14 +115,19 @@ def _headline(predicted: Predicted, replicates: Replicates, score: str) -> Metri
 def _gap(predicted: Predicted, replicates: Replicates) -> MetricResult:
     gaps = {model: replicates[model, "train"] - replicates[model, "synthetic"] for model in MODELS}
     worst = max(MODELS, key=lambda model: (float(gaps[model][0]), model))
+    found = [spread_of(gap) for gap in gaps.values()]
     return MetricResult(
         value=float(gaps[worst][0]),
-        interval=interval(gaps[worst], low=-2.0, high=2.0),
+        interval=worst_interval(found, low=-2.0, high=2.0),
         confidence=CONFIDENCE,
         n=len(predicted.task.rows["holdout"]),
         direction="lower",
-        method=f"{METHOD}; worst of three models",
-        detail={"model": worst, "by_model": {model: float(gap[0]) for model, gap in gaps.items()}},
+        method=WORST,
+        detail={
+            "model": worst,
+            "by_model": {model: float(gap[0]) for model, gap in gaps.items()},
+            "simultaneous": [list(pair) for pair in found],
+        },
     )
 
 
