@@ -80,11 +80,18 @@ def copied(house: House, home: Path, **settings: str) -> House:
     return open_house(Settings(home=home, **settings))
 
 
-@pytest.fixture
-def gate(tmp_path: Path) -> Iterator[House]:
-    settings = Settings(home=tmp_path / "home")
+@pytest.fixture(scope="module")
+def founded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home of a gateway that nobody has used: others are copied from it, which is quicker than founding them."""
+    settings = Settings(home=tmp_path_factory.mktemp("founded") / "home")
     initialise(settings)
-    house = open_house(settings)
+    return settings.home
+
+
+@pytest.fixture
+def gate(founded: Path, tmp_path: Path) -> Iterator[House]:
+    shutil.copytree(founded, tmp_path / "home")
+    house = open_house(Settings(home=tmp_path / "home"))
     yield house
     house.database.dispose()
 
@@ -123,6 +130,7 @@ def sequenced(house: House) -> list[dict[str, object]]:
     return [dict(line) for line in lines if "witness" in line]
 
 
+@pytest.mark.slow
 def test_checkpoints_are_cosigned_across_restarts_of_both(gate: House, witness: Witness, tmp_path: Path) -> None:
     for _ in range(2):
         house = copied(gate, gate.settings.home, witnesses=witness.setting)
@@ -135,6 +143,7 @@ def test_checkpoints_are_cosigned_across_restarts_of_both(gate: House, witness: 
         witness.start()
 
 
+@pytest.mark.slow
 def test_several_witnesses_and_one_that_is_away(gate: House, witness: Witness, tmp_path: Path) -> None:
     other = Witness(tmp_path, "witness.example-w2", list(log_keys(gate)))
     other.start()
@@ -153,6 +162,7 @@ def test_several_witnesses_and_one_that_is_away(gate: House, witness: Witness, t
     house.database.dispose()
 
 
+@pytest.mark.slow
 def test_a_stranger_log_is_not_cosigned(gate: House, tmp_path: Path) -> None:
     stranger = Witness(tmp_path, "witness.example-w3", [])
     stranger.start()
@@ -176,7 +186,14 @@ def forked(gate: House, witness: Witness, tmp_path: Path, *, ours: int, theirs: 
     return house, other
 
 
-@pytest.mark.parametrize(("ours", "theirs", "status"), [(5, 2, 409), (5, 5, 409), (2, 9, 422)])
+@pytest.mark.parametrize(
+    ("ours", "theirs", "status"),
+    [
+        pytest.param(5, 2, 409, marks=pytest.mark.slow),
+        pytest.param(5, 5, 409, marks=pytest.mark.slow),
+        (2, 9, 422),
+    ],
+)
 def test_a_fork_and_a_backup_that_was_restored_are_refused(
     gate: House, witness: Witness, tmp_path: Path, ours: int, theirs: int, status: int
 ) -> None:
@@ -192,6 +209,7 @@ def test_a_fork_and_a_backup_that_was_restored_are_refused(
         each.database.dispose()
 
 
+@pytest.mark.slow
 def test_a_cosignature_cannot_be_moved_or_changed(gate: House, witness: Witness, tmp_path: Path) -> None:
     house, other = forked(gate, witness, tmp_path, ours=2, theirs=2)
     sequenced(other)
