@@ -9,7 +9,7 @@ from pathlib import Path
 from gateway.budget import Ledgers, PrivacyLoss
 from gateway.cli.budget import draw
 from gateway.db import Database, metadata
-from gateway.db.tables.budget import budget_entry, budget_filter, budget_ledger, budget_limit
+from gateway.db.tables.budget import budget_entry, budget_filter, budget_ledger, budget_limit, budget_member
 from policies.card import DatasetCard
 
 NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
@@ -28,7 +28,7 @@ def make_card(budget: dict[str, Decimal] | None) -> DatasetCard:
 
 def drawn(tmp_path: Path, card: DatasetCard, losses: list[PrivacyLoss]) -> str:
     database = Database(f"sqlite:///{tmp_path / 'b.db'}")
-    metadata.create_all(database.engine, tables=[budget_ledger, budget_entry, budget_filter, budget_limit])
+    metadata.create_all(database.engine, tables=[budget_ledger, budget_entry, budget_filter, budget_limit, budget_member])
     with database.begin() as work:
         for place, loss in enumerate(losses):
             entry = Ledgers(work).reserve(card, loss=loss, release_id=f"rel-{place}", principal="ana", now=NOW)
