@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -172,6 +172,10 @@ def _report(fitted: FittedGenerator, rows: int, out: Path, *, is_json: bool) -> 
     spent = fitted.spent
     guarantee = f"epsilon {spent.epsilon}, delta {spent.delta}, one {spent.unit}" if spent.is_dp else "no privacy guarantee"
     sys.stdout.write(f"{rows} rows written to {out} by {fitted.info.name}: {guarantee}\n")
+    outside = fitted.notes.get("values_outside_domains")
+    if isinstance(outside, Mapping):
+        told = ", ".join(f"{name} {one['count']} (± {one['noise']})" for name, one in outside.items())
+        sys.stdout.write(f"values outside the card's domains, with noise: {told}\n")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ in [0, size); its last code is "missing" where the card allows missing values.
 
 Invariants:
     - Nothing here looks at data to decide how to encode: bounds and values come from the card, or from `domains`, which pays.
-    - Values beyond the bounds or outside the domain are clamped; how many were is not disclosed.
+    - Values beyond the bounds or outside the domain are clamped; how many were is told by `clamped` alone, which pays.
     - Identifier columns and free text are not encoded at all.
 """
 

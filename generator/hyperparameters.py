@@ -19,9 +19,9 @@ from generator.sgd.parameters import ArParameters, GanParameters, PateParameters
 __all__ = ["AimParameters", "CartParameters", "MarginalParameters", "PackagedParameters", "checked", "model_of"]
 
 
-FIRST = ("domain_share", "unit_share", "time_share")
+FIRST = ("domain_share", "unit_share", "time_share", "outside_share")
 THEN = ("one_way_share", "more_one_way_share", "pace_share", "choice_share")
-MOST_SHARE = 0.99
+MOST_SHARE, LEAST_SHARE = 0.99, 0.001
 
 
 class MarginalParameters(BaseModel):
@@ -30,12 +30,12 @@ class MarginalParameters(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     bins: int | None = Field(default=None, ge=2, le=256, description="Most bins of a variable; None: as noise allows.")
-    one_way_share: float = Field(default=0.12, ge=0.001, lt=1, description="Share of what is left then for one-way counts.")
-    more_one_way_share: float = Field(default=0.28, ge=0.001, lt=1, description="Further share of it where noise is high.")
+    one_way_share: float = Field(default=0.12, ge=LEAST_SHARE, lt=1, description="Share of what is left then for one-way counts.")
+    more_one_way_share: float = Field(default=0.28, ge=LEAST_SHARE, lt=1, description="Further share of it where noise is high.")
     least_sigma: float = Field(default=2.0, ge=0, le=100, description="Least size of a bin, in noise standard deviations.")
-    domain_share: float = Field(default=0.1, ge=0.001, lt=1, description="Share of the budget for domains the card leaves open.")
+    domain_share: float = Field(default=0.1, ge=LEAST_SHARE, lt=1, description="Share of the budget for open domains.")
     unit_share: float = Field(
-        default=0.1, ge=0.001, lt=1, description="Share of the budget for rows per unit, first days and gaps."
+        default=0.1, ge=LEAST_SHARE, lt=1, description="Share of the budget for rows per unit, first days and gaps."
     )
     time_share: float = Field(
         default=0.4,
@@ -43,10 +43,16 @@ class MarginalParameters(BaseModel):
         lt=1,
         description="Share of the budget for the volume by day and hour where units own several rows.",
     )
-    pace_share: float = Field(
-        default=0.1, ge=0.001, lt=1, description="Share of it for how alike days are in a table of time slots."
+    outside_share: float = Field(
+        default=0.0,
+        ge=0,
+        le=0.5,
+        description="Share of the budget for counting values outside the domains; 0: not counted.",
     )
-    choice_share: float = Field(default=0.08, ge=0.001, lt=1, description="Share of what is left then for choosing groups.")
+    pace_share: float = Field(
+        default=0.1, ge=LEAST_SHARE, lt=1, description="Share of it for how alike days are in a table of time slots."
+    )
+    choice_share: float = Field(default=0.08, ge=LEAST_SHARE, lt=1, description="Share of what is left then for choosing groups.")
     rounds: int | None = Field(default=None, ge=1, le=20, description="How often the model is asked what it gets worst.")
     picks: int | None = Field(default=None, ge=1, le=50, description="How many groups are measured after each question.")
     caution: float = Field(default=1.0, ge=0, le=10, description="How much of its noise error a measurement must be worth.")
@@ -63,6 +69,8 @@ class MarginalParameters(BaseModel):
         for names in (FIRST, THEN):
             if sum(getattr(self, name) for name in names) > MOST_SHARE:
                 raise ValueError(f"{', '.join(names)} together leave less than {1 - MOST_SHARE:.0%} for what comes after them")
+        if 0 < self.outside_share < LEAST_SHARE:
+            raise ValueError(f"outside_share is 0 or at least {LEAST_SHARE}")
         return self
 
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from generator.base import FittedGenerator, GeneratorError, Progress, Train, no_progress
 from generator.calendar import TimeField
+from generator.clamped import Outside, count_outside
 from generator.constraints import Order, bin_interval, order_mask, orders_of
 from generator.domains import estimate_domains, kept_delta, open_columns
 from generator.encoding import CELLS, Field, NumberField, Variable
@@ -101,12 +102,15 @@ class Marginal:
             bounds = {f.name: (f.low, f.high) for f in fields if isinstance(f, TimeField)}
             units = learn_units(rows, card=card, account=account, rho=self._share(account.total, "unit_share"), bounds=bounds)
         rhythm = self._rhythm(rows, card, fields, account, units)
+        outside: Mapping[str, Outside] = {}
+        if self.values.outside_share:
+            outside = count_outside(rows, card=card, account=account, rho=self._share(account.total, "outside_share"))
         source = Source(rows, card=card, fields=fields)
         model, bins, pace = self._model(source, card, fields, orders, account, rhythm, progress)
         progress(1.0, "fitted")
         return FittedMarginal(
             name=self.name, card=card, fields=fields, bins=bins, model=model, orders=orders, units=units,
-            spent=account.spent(), domains=domains, cells=cells, pace=pace,
+            spent=account.spent(), domains=domains, cells=cells, pace=pace, outside=outside,
         )  # fmt: skip
 
     def learner(self, **parts: object) -> Learner:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from generator.base import ModelCorrupt
+from generator.clamped import Outside
 from generator.marginal.junction import Walk
 from generator.marginal.model import Model
 from generator.model_file import read_model, write_model
@@ -34,6 +35,7 @@ def save(fitted: FittedMarginal, folder: Path) -> str:
     pace = fitted.pace
     manifest["pace"] = None if pace is None else [pace.place, pace.values.tolist(), pace.day, pace.week]
     manifest["walks"] = [[list(w.clique), w.parent, list(w.separator)] for w in fitted.model.walks]
+    manifest["outside"] = {name: [one.count, one.sigma] for name, one in fitted.outside.items()}
     return write_model(folder, kind=fitted.name, manifest=manifest, arrays=arrays)
 
 
@@ -52,4 +54,5 @@ def load(folder: Path, *, digest: str) -> FittedMarginal:
     model = Model.of(walks, [arrays[f"clique.{place}"] for place in range(len(walks))])
     found = manifest["pace"]
     pace = None if found is None else Pace(found[0], np.array(found[1]), *found[2:])
-    return FittedMarginal(name=name, model=model, pace=pace, **facts_from(manifest, arrays))
+    outside = {name: Outside(*one) for name, one in manifest["outside"].items()}
+    return FittedMarginal(name=name, model=model, pace=pace, outside=outside, **facts_from(manifest, arrays))

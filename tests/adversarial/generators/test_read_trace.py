@@ -143,3 +143,26 @@ def test_an_unpaid_look_of_the_units_is_caught(shop, fit, monkeypatch):
     trace = Trace(monkeypatch)
     fit(shop[1], shop[0], epsilon="3")
     assert trace.unpaid == ["customer"]
+
+
+def test_values_outside_the_domains_are_counted_when_paid_for(shop, fit, monkeypatch):
+    trace = Trace(monkeypatch)
+    spent = fit(shop[1], shop[0], epsilon="3", outside_share=0.05).spent
+    assert trace.unpaid == []
+    assert [m.parameters["columns"] for m in spent.mechanisms if m.name == "values outside the domain"] == [("closed",)]
+
+
+def test_counting_them_for_free_is_caught(shop, fit, monkeypatch):
+    honest = Account.gaussian
+
+    def free(account, name, **parts):
+        before = list(account._entries)
+        variance = honest(account, name, **parts)
+        if name == "values outside the domain":
+            account._entries = before
+        return variance
+
+    monkeypatch.setattr(Account, "gaussian", free)
+    trace = Trace(monkeypatch)
+    fit(shop[1], shop[0], epsilon="3", outside_share=0.05)
+    assert trace.unpaid == ["closed"]

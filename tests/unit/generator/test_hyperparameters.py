@@ -53,7 +53,7 @@ def test_an_unknown_one_is_refused_by_name_when_the_loss_is_planned(name: str) -
             "one_way_share, more_one_way_share, pace_share, choice_share together",
         ),
         ({"choice_share": 0.8}, "choice_share together"),
-        ({"unit_share": 0.5, "time_share": 0.45}, "domain_share, unit_share, time_share together"),
+        ({"unit_share": 0.5, "time_share": 0.45}, "domain_share, unit_share, time_share, outside_share together"),
         ({"one_way_share": 0.0001}, "'one_way_share'"),
         ({"domain_share": 0.0004}, "'domain_share'"),
     ],
