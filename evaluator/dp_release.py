@@ -3,12 +3,14 @@
 Responsible for `noisy_metrics`: distances of each column between train and synthetic, and the mean of each number with public
 bounds, each with Laplace noise (OpenDP, random bits of the operating system, never seeded).
 
-The guarantee: ε-differential privacy for replacing one privacy unit of train, the synthetic table and the card being given. It
-covers these numbers and nothing else: the synthetic table has its own guarantee, or none, and other metrics have none.
+The guarantee: ε-differential privacy for adding or removing one privacy unit of train (2ε for replacing one), the synthetic table
+and the card being given. It covers these numbers and nothing else: the synthetic table has its own guarantee, or none, and other
+metrics have none.
 
 Invariants:
-    - One row of each privacy unit counts, chosen without looking at values, so one unit moves a share by at most 1/n.
-    - n enters the noise only through the lower edge of its band, so the scale published does not tell the exact count.
+    - One row of each privacy unit counts, chosen without looking at values. Noise is added to sums, which one unit moves by a
+      public amount whatever the number of units is: rows that would have to move, and values less the middle of their bounds.
+    - The number of units is one of the numbers, with noise of its own; shares and means are quotients of noisy numbers.
     - ε is divided evenly by exact decimals; their sum never exceeds what was stated.
     - The mechanism's own privacy map must account for no more than its part, or nothing is released.
     - Results are clipped to their range after the noise, which costs nothing.
@@ -16,14 +18,12 @@ Invariants:
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from decimal import ROUND_DOWN, Decimal
 from typing import Any, Final
 
 import numpy as np
 
-from evaluator.disclosure import count_band
 from evaluator.inputs import Inputs
 from evaluator.utility.marginals import ks_distance, tv_distance
 from evaluator.utility.names import segment
@@ -33,6 +33,8 @@ __all__ = ["NoisyMetric", "NoisyRefused", "NoisyRelease", "noisy_metrics"]
 
 GRID: Final = Decimal("1e-9")
 ROUNDING: Final = 1e-9
+LEAST: Final = 100
+COUNT: Final = "train.units"
 
 
 class NoisyRefused(ValueError):
@@ -68,9 +70,9 @@ class NoisyRelease:
             "epsilon": str(self.epsilon),
             "delta": "0",
             "unit": self.unit,
-            "neighbours": "replace",
+            "neighbours": "add-remove",
             "noise_source": "OpenDP Laplace, operating system",
-            "covers": f"the {len(self.metrics)} numbers of this document, together, for replacing one {self.unit} of train",
+            "covers": f"the {len(self.metrics)} numbers of this document together, for one {self.unit} of train more or less",
             "does_not_cover": [
                 "the synthetic table",
                 "the exact report card",
@@ -86,37 +88,50 @@ class NoisyRelease:
 
 @dataclass(frozen=True, slots=True)
 class _Query:
-    """A number to be released: its value, how much one unit can move it, and its range."""
+    """A sum to be released: its value, how much one unit can move it, and what a quotient of it means.
 
-    value: float
+    Attributes:
+        total: The sum over units.
+        sensitivity: How far one unit more or less moves it.
+        centre: What is added to the quotient.
+        low, high: The range of the result.
+    """
+
+    total: float
     sensitivity: float
+    centre: float
     low: float
     high: float
 
 
 def noisy_metrics(inputs: Inputs, *, epsilon: Decimal) -> NoisyRelease:
-    """Distances and means of all columns with noise.
+    """The number of units, and distances and means of all columns, with noise.
 
     Args:
         inputs: Checked tables.
         epsilon: What all numbers together may cost, above 0.
 
     Raises:
-        NoisyRefused: ε is not a positive number, or train has too few privacy units to say anything.
+        NoisyRefused: ε is not a positive number, or train has too few privacy units, by their noisy number, to say anything.
     """
     if not (epsilon.is_finite() and epsilon > 0):
         raise NoisyRefused(f"epsilon is a positive number, not {epsilon}")
     tables = tables_of(inputs)
     rows = _one_row_a_unit(tables)
-    queries = _queries(tables, rows, _lower_edge(len(rows)))
-    each = (epsilon / len(queries)).quantize(GRID, rounding=ROUND_DOWN)
+    queries = _queries(tables, rows)
+    each = (epsilon / (len(queries) + 1)).quantize(GRID, rounding=ROUND_DOWN)
     if each <= 0:
-        raise NoisyRefused(f"epsilon {epsilon} is too small to be divided over {len(queries)} numbers")
-    return NoisyRelease(
-        metrics={name: _noisy(query, each) for name, query in queries.items()},
-        epsilon=epsilon,
-        unit=inputs.card.spec.privacy_unit or "row",
-    )
+        raise NoisyRefused(f"epsilon {epsilon} is too small to be divided over {len(queries) + 1} numbers")
+    units = _noisy(float(len(rows)), 1.0, each)
+    if units < LEAST:
+        raise NoisyRefused("train has fewer than about 100 privacy units: noise would hide everything")
+    metrics = {COUNT: NoisyMetric(value=float(round(units)), scale=_scale(1.0, each), epsilon=each)}
+    for name, query in queries.items():
+        value = query.centre + _noisy(query.total, query.sensitivity, each) / units
+        metrics[name] = NoisyMetric(
+            value=min(max(value, query.low), query.high), scale=_scale(query.sensitivity, each) / units, epsilon=each
+        )
+    return NoisyRelease(metrics=metrics, epsilon=epsilon, unit=inputs.card.spec.privacy_unit or "row")
 
 
 def _one_row_a_unit(tables: Tables) -> IntArray:
@@ -124,24 +139,19 @@ def _one_row_a_unit(tables: Tables) -> IntArray:
     return np.asarray(np.unique(tables.blocks("train"), return_index=True)[1], dtype=np.int64)
 
 
-def _lower_edge(count: int) -> int:
-    words = count_band(count)
-    if words.startswith("below"):
-        raise NoisyRefused("train has fewer than 100 privacy units: noise would hide everything")
-    return int(re.sub(r"[^0-9].*", "", words.replace(",", "")))
-
-
-def _queries(tables: Tables, rows: IntArray, n: int) -> dict[str, _Query]:
+def _queries(tables: Tables, rows: IntArray) -> dict[str, _Query]:
+    """A distance times the number of units is a count less what synthetic lets expect: one unit moves it by at most one."""
     queries = {}
     for column in tables.columns.values():
         name = segment(column.name)
         kind = "ks" if column.is_continuous else "tv"
-        queries[f"utility.marginals.{kind}.{name}"] = _Query(_distance(column, rows), 1 / n, 0.0, 1.0)
+        queries[f"utility.marginals.{kind}.{name}"] = _Query(len(rows) * _distance(column, rows), 1.0, 0.0, 0.0, 1.0)
         bounds = column.spec.number_bounds()
         if bounds is not None and bounds[1] > bounds[0]:
             low, high = bounds
-            values = _filled(column.values["train"][rows], (low + high) / 2)
-            queries[f"mean.{name}"] = _Query(float(np.clip(values, low, high).mean()), (high - low) / n, low, high)
+            middle, half = (low + high) / 2, (high - low) / 2
+            values = np.clip(_filled(column.values["train"][rows], middle), low, high)
+            queries[f"mean.{name}"] = _Query(float((values - middle).sum()), half, middle, low, high)
     return queries
 
 
@@ -156,13 +166,16 @@ def _distance(column: Measured, rows: IntArray) -> float:
     return tv_distance(column.codes["train"][rows], column.codes["synthetic"], len(column.labels))
 
 
-def _noisy(query: _Query, epsilon: Decimal) -> NoisyMetric:
+def _scale(sensitivity: float, epsilon: Decimal) -> float:
+    return sensitivity / float(epsilon) * (1 + ROUNDING)
+
+
+def _noisy(value: float, sensitivity: float, epsilon: Decimal) -> float:
     import opendp.prelude as dp
 
     dp.enable_features("contrib")
-    scale = query.sensitivity / float(epsilon) * (1 + ROUNDING)
-    measurement: Any = dp.m.make_laplace(dp.atom_domain(T=float, nan=False), dp.absolute_distance(T=float), scale=scale)
-    if Decimal(measurement.map(query.sensitivity)) > epsilon:
+    domain, distance = dp.atom_domain(T=float, nan=False), dp.absolute_distance(T=float)
+    measurement: Any = dp.m.make_laplace(domain, distance, scale=_scale(sensitivity, epsilon))
+    if Decimal(measurement.map(sensitivity)) > epsilon:
         raise ArithmeticError("the mechanism's own account exceeds the epsilon that was set aside for it")
-    value = float(measurement(query.value))
-    return NoisyMetric(value=min(max(value, query.low), query.high), scale=scale, epsilon=epsilon)
+    return float(measurement(value))

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from policies.canonical import digest
@@ -27,7 +28,7 @@ from policies.schema import Disclosure, ReleasePolicy, RoleName
 from policies.ticket_rules import ticket_problem_reason, ticket_reasons
 from policies.types import BudgetFacts, HistoryFacts, PrincipalFacts, Reason, RequestFacts, TicketFacts
 
-__all__ = ["Decision", "Obligations", "ReviewDuty", "decide", "select_policy", "shadow_policies", "weigh"]
+__all__ = ["Decision", "Obligations", "ReviewDuty", "decide", "noisy_epsilon", "select_policy", "shadow_policies", "weigh"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +51,7 @@ class Obligations:
 
     Attributes:
         max_bytes: Largest data file in bytes, or None.
+        noisy_epsilon: What metrics with noise cost beside the generator's ε; None where none are published.
     """
 
     token_ttl: timedelta
@@ -57,6 +59,7 @@ class Obligations:
     proof_of_possession: str
     release_expires: timedelta
     disclosure: Disclosure
+    noisy_epsilon: Decimal | None
     review: ReviewDuty
     max_bytes: int | None
 
@@ -68,6 +71,7 @@ class Obligations:
             "proof_of_possession": self.proof_of_possession,
             "release_expires": duration_text(self.release_expires),
             "disclosure": self.disclosure,
+            "noisy_epsilon": None if self.noisy_epsilon is None else str(self.noisy_epsilon),
             "max_bytes": self.max_bytes,
             "review": {
                 "approvers": self.review.approvers,
@@ -298,6 +302,11 @@ def _policy_reason(request: RequestFacts, policy: ReleasePolicy | None, candidat
     )
 
 
+def noisy_epsilon(policy: ReleasePolicy, request: RequestFacts) -> Decimal | None:
+    """What noisy metrics cost beside the generator's ε; None where none are published, as beside a table without guarantee."""
+    return None if request.epsilon is None else policy.spec.disclosure.noisy_epsilon
+
+
 def _obligations(policy: ReleasePolicy, *, request: RequestFacts, history: HistoryFacts) -> Obligations:
     access, review, let_out = policy.spec.access, policy.spec.review, history.releases_let_out
     occasions = {
@@ -312,6 +321,7 @@ def _obligations(policy: ReleasePolicy, *, request: RequestFacts, history: Histo
         proof_of_possession=access.proof_of_possession,
         release_expires=access.release_expires,
         disclosure=policy.spec.disclosure.metrics,
+        noisy_epsilon=noisy_epsilon(policy, request),
         max_bytes=policy.spec.request.max_size,
         review=ReviewDuty(
             approvers=review.approvers,

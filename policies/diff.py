@@ -45,6 +45,7 @@ NUMBERS: Mapping[str, str] = {
     "differencing.max_epsilon_per_recipient": MORE_PERMITS,
     "differencing.max_columns_per_recipient": MORE_PERMITS,
     "review.approvers": LESS_PERMITS,
+    "disclosure.noisy_epsilon": MORE_PERMITS,
     "access.token_ttl": MORE_PERMITS,
     "access.max_downloads": MORE_PERMITS,
     "access.release_expires": MORE_PERMITS,
@@ -57,6 +58,7 @@ SWITCHES: Mapping[str, str] = {
     "ticket.names_dataset": LESS_PERMITS,
     "ticket.unchanged_since_approval": LESS_PERMITS,
     "generation.allow_non_dp": MORE_PERMITS,
+    "generation.watermark": LESS_PERMITS,
 }
 LISTS = (
     "datasets", "request.roles", "request.purposes", "request.formats", "ticket.projects", "ticket.types", "ticket.statuses",
@@ -68,8 +70,8 @@ SCALES: Mapping[str, tuple[str, ...]] = {
 }
 """Words from what permits most to what permits least."""
 
-NONE_IS_ZERO = "generation.epsilon.max"
-"""Without this limit no differentially private generator is let through."""
+NONE_IS_ZERO = ("generation.epsilon.max", "disclosure.noisy_epsilon")
+"""Without the first no differentially private generator is let through, without the second no noisy metric is published."""
 
 PLAIN = ("mode", "generation.epsilon.advised_min", "review.roles")
 READS_MAX = {"lower": 0, "value": 1, "interval": 2, "upper": 2}
@@ -117,7 +119,7 @@ def _shown(value: Any) -> str:
 
 
 def _number(path: str, sense: str, old: Any, new: Any) -> Iterator[Change]:
-    if path == NONE_IS_ZERO:
+    if path in NONE_IS_ZERO:
         old, new = old or Decimal(0), new or Decimal(0)
     if old == new:
         return

@@ -76,12 +76,18 @@ def _duties(duties: Mapping[str, Any] | None, *, permitted: bool) -> Iterator[st
         return
     yield (
         f"then: tokens live {duties['token_ttl']}, {duties['max_downloads']} downloads, release expires after "
-        f"{duties['release_expires']}, metrics shown: {duties['disclosure']}, proof of possession {duties['proof_of_possession']}"
+        f"{duties['release_expires']}, metrics shown: {duties['disclosure']}{_noisy(duties)}, "
+        f"proof of possession {duties['proof_of_possession']}"
     )
     review = duties["review"]
     occasions = [*review["because"], *(["a warning of the gate"] if review["on_warn"] else [])]
     if review["approvers"] and occasions:
         yield f"review: {review['approvers']} of {', '.join(review['roles'])} on {', '.join(occasions)}"
+
+
+def _noisy(duties: Mapping[str, Any]) -> str:
+    epsilon = duties.get("noisy_epsilon")
+    return "" if epsilon is None else f" and some with noise for a further epsilon of {epsilon}"
 
 
 def _shown(value: Any) -> str:

@@ -113,6 +113,10 @@ class GenerationRules(Strict):
         default=False,
         description="Whether a generator without any guarantee may be used; the ledger flags it.",
     )
+    watermark: StrictBool = Field(
+        default=False,
+        description="Mark low-order digits of released numbers by the release, so that a leak says whose it was.",
+    )
 
     @model_validator(mode="after")
     def _epsilon_is_limited(self) -> Self:
@@ -158,6 +162,15 @@ class DisclosureRules(Strict):
     metrics: Disclosure = Field(
         default="banded",
         description="`exact` numbers, `banded`, or the `verdict` alone: metrics come from confidential data.",
+    )
+    noisy_epsilon: Decimal | None = Field(
+        default=None,
+        gt=0,
+        le=10,
+        description=(
+            "Also publish distances and means with noise, at this ε beside the generator's: reserved with the request, "
+            "charged with the release. Of a generator without a guarantee none are published. Left out: none."
+        ),
     )
 
 

@@ -36,15 +36,18 @@ FAMILY_WORDS: Final = {
 }
 
 
-def render_html(card: ReportCard, *, audience: Audience, verdict: Mapping[str, Any] | None = None) -> str:
+def render_html(
+    card: ReportCard, *, audience: Audience, verdict: Mapping[str, Any] | None = None, noisy: Mapping[str, Any] | None = None
+) -> str:
     """Draw a report card.
 
     Args:
         card: What was measured.
         audience: `auditor` sees exact numbers and plots, `recipient` bands only.
         verdict: The gate's verdict as JSON, when one was given.
+        noisy: Metrics with noise as JSON, for the recipient, when some were paid for.
     """
-    body = _auditor_body(card, verdict) if audience == "auditor" else recipient_body(card, verdict)
+    body = _auditor_body(card, verdict) if audience == "auditor" else recipient_body(card, verdict, noisy)
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'

@@ -3,7 +3,7 @@
 Responsible for `recipient_body`.
 
 Invariants: it is drawn from `disclosure.apply(card, "banded")` and from the status of each rule;
-a rule's message, observed value and interval are never shown.
+a rule's message, observed value and interval are never shown. Numbers with noise are shown as they were published.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Final
 from evaluator.disclosure import apply
 from evaluator.render.lights import ORDER, title
 from evaluator.render.marks import pill
-from evaluator.render.svg import clean
+from evaluator.render.svg import clean, number
 from evaluator.report_card import ReportCard
 
 __all__ = ["recipient_body"]
@@ -22,7 +22,7 @@ __all__ = ["recipient_body"]
 FAMILIES: Final = (("privacy", "Privacy"), ("utility", "Utility"), ("fairness", "Fairness"))
 
 
-def recipient_body(card: ReportCard, verdict: Mapping[str, Any] | None) -> str:
+def recipient_body(card: ReportCard, verdict: Mapping[str, Any] | None, noisy: Mapping[str, Any] | None = None) -> str:
     """The body of the page."""
     banded = apply(card, "banded")
     rules: dict[str, str] = {}
@@ -42,7 +42,21 @@ def recipient_body(card: ReportCard, verdict: Mapping[str, Any] | None) -> str:
             lines = "".join(_row(name, named[name], rules.get(name)) for name in order)
             head = "<tr><th>metric<th>band<th>better<th>gate</tr>"
             parts.append(f"<h2>{heading}</h2><div class=panel><table>{head}{lines}</table></div>")
-    return "".join(parts)
+    return "".join([*parts, "" if noisy is None else _noisy(noisy)])
+
+
+def _noisy(noisy: Mapping[str, Any]) -> str:
+    """Numbers that were published with noise, and what they cost."""
+    lead = f"Differentially private at epsilon {clean(noisy['epsilon'], 20)}, charged beside the table's own."
+    if "refused" in noisy:
+        return f"<h2>Numbers with noise</h2><p class=lead>{lead} None is shown: {clean(noisy['refused'], 200)}.</p>"
+    lines = "".join(
+        f"<tr><td><code>{clean(name, 120)}</code><td class=r>{number(entry['value'])}"
+        f"<td class=r>{number(3 * entry['scale'])}</tr>"
+        for name, entry in noisy["metrics"].items()
+    )
+    head = "<tr><th>number<th class=r>value<th class=r>95 % of the noise lies within</tr>"
+    return f"<h2>Numbers with noise</h2><p class=lead>{lead}</p><div class=panel><table>{head}{lines}</table></div>"
 
 
 def _banner(verdict: Mapping[str, Any] | None) -> str:

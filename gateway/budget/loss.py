@@ -8,7 +8,7 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Self
@@ -83,6 +83,23 @@ class PrivacyLoss:
             rho=spent.rho,
             rdp=tuple((Decimal(str(order)), round_up(Decimal(loss))) for order, loss in spent.rdp),
             failure_delta=_failure_delta(spent),
+        )
+
+    def with_pure(self, epsilon: Decimal | None) -> Self:
+        """This loss and a further look at the data that is ε-DP for the same unit and neighbours; without ε as it is.
+
+        Pure ε-DP is ε²/2-zCDP (Bun and Steinke 2016, proposition 1.4), and its Rényi loss is at most ε at every order.
+        """
+        if epsilon is None or self.epsilon is None:
+            return self
+        concentrated = epsilon * epsilon / 2
+        points = ((order, round_up(loss + min(epsilon, order * concentrated))) for order, loss in self.rdp)
+        return replace(
+            self,
+            epsilon=self.epsilon + epsilon,
+            rho=None if self.rho is None else round_up(self.rho + concentrated),
+            rdp=tuple(points),
+            method=f"{self.method}; noisy metrics",
         )
 
     @property

@@ -27,7 +27,7 @@ from gateway.releases.abandoned import abandon
 from gateway.releases.artifacts import DESTROYED, Sealer, destroy_keys, make_sealer, remove_sealed
 from gateway.releases.bundle import ENVELOPE, MANIFEST, FileEntry, envelope_of, manifest_bytes, sha256_hex, statement_of
 from gateway.releases.model_card import model_card
-from gateway.releases.produce import Conclusion, Taken, conclude, hold
+from gateway.releases.produce import Conclusion, Taken, conclude, hold, noisy_epsilon_of
 from gateway.telemetry import logger, utc_now
 from policies.decide import ReviewDuty
 from policies.gate import Verdict, gate
@@ -160,12 +160,19 @@ def _manifest(
             "scope": "mechanism-only" if spent.is_dp else "none",
             "outside": ["verdict", "report-card.json", "report-card.html"],
             "spent": cost,
+            "noisy_metrics": _noisy(release),
         },
         "verdict": {"passed": verdict.passed, "disclosure": release.decision["obligations"]["disclosure"]},
         "report_card_digest": outcome["report_card_digest"],
         "audit_event_id": event,
     }
     return manifest_bytes(files=files, facts=_plain(facts))
+
+
+def _noisy(release: Release) -> dict[str, str] | None:
+    """What the noisy metrics in the report card cost: a guarantee of their own, charged beside the generator's."""
+    epsilon = noisy_epsilon_of(release)
+    return None if epsilon is None else {"epsilon": str(epsilon), "delta": "0", "in": "report-card.json"}
 
 
 def _plain(value: Any) -> Any:

@@ -30,7 +30,8 @@ import pyarrow as pa
 
 from evaluator import ReportCard, evaluate
 from evaluator import disclosure as disclosing
-from evaluator.inputs import InputsInvalid
+from evaluator.dp_release import NoisyRefused, noisy_metrics
+from evaluator.inputs import InputsInvalid, check_inputs
 from evaluator.render import render_html
 from gateway.evidence.cells import Hashes, cell_hashes
 from gateway.evidence.fingerprints import fingerprint_of
@@ -100,7 +101,8 @@ def produce(order: Order, teller: Teller) -> Outcome:
     )
     verdict = gate(report.metrics, expand(policy).spec.gate)
     _write_fingerprint(order, fitted, synthetic, folder)
-    _write_reports(report, verdict, folder, level=policy.spec.disclosure.metrics)
+    noisy = _noisy(order, policy, card, (train, holdout, synthetic))
+    _write_reports(report, verdict, folder, level=policy.spec.disclosure.metrics, noisy=noisy)
     return Outcome(
         files=tuple(_described(folder, name, media, audience) for name, media, audience in _names(order)),
         spent=fitted.spent.to_json(),
@@ -163,12 +165,28 @@ def _write_fingerprint(order: Order, fitted: FittedGenerator, synthetic: pa.Tabl
     (folder / FINGERPRINT).write_bytes(found.to_bytes())
 
 
-def _write_reports(report: ReportCard, verdict: Verdict, folder: Path, *, level: str) -> None:
+def _noisy(order: Order, policy: ReleasePolicy, card: DatasetCard, tables: tuple[pa.Table, ...]) -> dict[str, Any] | None:
+    """Metrics with noise for the requester, at the ε that was reserved for them; noise comes from the operating system."""
+    epsilon = policy.spec.disclosure.noisy_epsilon
+    if epsilon is None or order.epsilon is None:
+        return None
+    train, holdout, synthetic = tables
+    inputs = check_inputs(train=train, holdout=holdout, synthetic=synthetic, card=card, seed=order.evaluation_seed)
+    try:
+        return noisy_metrics(inputs, epsilon=epsilon).to_json()
+    except NoisyRefused as refused:
+        return {"epsilon": str(epsilon), "delta": "0", "metrics": {}, "refused": str(refused)}
+
+
+def _write_reports(report: ReportCard, verdict: Verdict, folder: Path, *, level: str, noisy: dict[str, Any] | None) -> None:
     (folder / "full-report-card.json").write_bytes(report.to_bytes())
     (folder / "full-report-card.html").write_text(render_html(report, audience="auditor", verdict=verdict.to_json()), "utf-8")
     disclosed = disclosing.apply(report, level=level)  # type: ignore[arg-type]
+    if noisy is not None:
+        disclosed["noisy_metrics"] = noisy
     (folder / "report-card.json").write_text(json.dumps(disclosed, sort_keys=True, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    (folder / "report-card.html").write_text(render_html(report, audience="recipient", verdict=verdict.to_json()), "utf-8")
+    page = render_html(report, audience="recipient", verdict=verdict.to_json(), noisy=noisy)
+    (folder / "report-card.html").write_text(page, "utf-8")
 
 
 def _names(order: Order) -> tuple[tuple[str, str, str], ...]:

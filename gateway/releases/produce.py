@@ -16,10 +16,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from gateway.audit import Log
-from gateway.budget import Ledgers
+from gateway.budget import Ledgers, PrivacyLoss
 from gateway.catalogue import Datasets
 from gateway.db import Work
 from gateway.errors import BudgetExhausted, Conflict
@@ -92,6 +93,12 @@ class Concluded:
 def subjects_of(release: Release) -> dict[str, str]:
     """What every event about a release is about."""
     return {"release": release.id, "ticket": release.ticket, "dataset": release.dataset}
+
+
+def noisy_epsilon_of(release: Release) -> Decimal | None:
+    """What noisy metrics cost beside the generator's ε, as decided; None where none are published."""
+    stated = (release.decision.get("obligations") or {}).get("noisy_epsilon")
+    return None if stated is None else Decimal(stated)
 
 
 def take_up(house: House, release_id: str, *, now: datetime) -> Taken | None:
@@ -205,9 +212,11 @@ def conclude(house: House, taken: Taken, conclusion: Conclusion, *, now: datetim
         if release.fence != taken.fence or release.status is not Status.EVALUATING:
             raise Conflict(f"release {release.id} was taken over or ended meanwhile", code="fenced")
         log = Log(work)
-        settled = Ledgers(work).settle(taken.reserve, spent=conclusion.spent, now=now)
+        noise = noisy_epsilon_of(release)
+        settled = Ledgers(work).settle(taken.reserve, spent=PrivacyLoss.of(conclusion.spent).with_pure(noise), now=now)
         spent = conclusion.spent.to_json()
-        log.append("budget.settled", at=now, **subjects_of(release), data={"entry": settled.entry_id, "spent": _brief(spent)})
+        data = {"entry": settled.entry_id, "spent": _brief(spent), "noisy_epsilon": noise}
+        log.append("budget.settled", at=now, **subjects_of(release), data=data)
         log.append("release.evaluated", at=now, **subjects_of(release), data=_evaluated(conclusion))
         target = _target(conclusion, is_overrun=settled.is_overrun)
         values = _columns(conclusion, spent, target, now)

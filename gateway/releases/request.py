@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
@@ -31,7 +32,7 @@ from gateway.releases.repository import Releases
 from gateway.releases.states import Status
 from gateway.releases.ticket_comments import comment_decision
 from gateway.tickets import TicketProblem, snapshot, snapshot_digest
-from policies.decide import Decision, decide, select_policy, shadow_policies
+from policies.decide import Decision, decide, noisy_epsilon, select_policy, shadow_policies
 from policies.records import Record
 from policies.schema import ReleasePolicy
 from policies.types import GENERATORS, BudgetFacts, PrivacyTarget, RequestFacts, TicketFacts
@@ -111,6 +112,7 @@ class _Made:
     decision: Decision
     dataset: RegisteredDataset | None
     loss: PrivacyLoss | None
+    noise: Decimal | None
     limits: Sequence[Limit]
     shadows: Sequence[Mapping[str, Any]]
     facts: Mapping[str, Any]
@@ -142,8 +144,9 @@ def _decide_in(work: Work, verified: VerifiedRequest, request: RequestFacts, ans
     policies = enforceable(work)
     policy, candidates = select_policy(policies, dataset=request.dataset, named=request.policy)
     limits = () if dataset is None else limits_of(work, dataset.card, policies=policies)
-    loss = _loss(request, dataset)
-    budget = _budget(work, dataset, limits, loss, now=now)
+    noise = None if policy is None else noisy_epsilon(policy, request)
+    loss = _loss(request, dataset, noise)
+    budget = _budget(work, dataset, limits, loss, noise, now=now)
     facts = verified.principal.facts()
     history = history_of(work, request.dataset, requester=facts)
     ticket = _counted(work, answer.ticket)
@@ -161,25 +164,34 @@ def _decide_in(work: Work, verified: VerifiedRequest, request: RequestFacts, ans
         card=None, now=now, metrics=None, outcome="permitted" if decision.permitted else "denied",
     )  # fmt: skip
     kept = record_of_decision(record)
-    return _Made(decision=decision, dataset=dataset, loss=loss, limits=limits, shadows=shadows, facts=kept)
+    return _Made(decision=decision, dataset=dataset, loss=loss, noise=noise, limits=limits, shadows=shadows, facts=kept)
 
 
-def _loss(request: RequestFacts, dataset: RegisteredDataset | None) -> PrivacyLoss | None:
-    """The most that the fit can spend; None when there is nothing to plan: the decision refuses such a request anyway."""
+def _loss(request: RequestFacts, dataset: RegisteredDataset | None, noise: Decimal | None) -> PrivacyLoss | None:
+    """The most that the fit and its noisy metrics can spend; None when there is nothing to plan: such a request is refused."""
     if dataset is None or request.generator not in GENERATORS:
         return None
     target = None
     if request.epsilon is not None and request.delta is not None and GENERATORS[request.generator].is_dp:
         target = PrivacyTarget(epsilon=request.epsilon, delta=request.delta)
-    return loss_of(request.generator, target, request.hyperparameters, dataset.card)
+    return loss_of(request.generator, target, request.hyperparameters, dataset.card).with_pure(noise)
 
 
 def _budget(
-    work: Work, dataset: RegisteredDataset | None, limits: Sequence[Limit], loss: PrivacyLoss | None, *, now: datetime
+    work: Work,
+    dataset: RegisteredDataset | None,
+    limits: Sequence[Limit],
+    loss: PrivacyLoss | None,
+    noise: Decimal | None,
+    *,
+    now: datetime,
 ) -> BudgetFacts:
     if dataset is None or loss is None:
         return BudgetFacts(affords=False, limit_epsilon=None, limit_delta=None, remaining_epsilon=None)
-    return Ledgers(work).facts(dataset.card, limits=limits, loss=loss, now=now)
+    facts = Ledgers(work).facts(dataset.card, limits=limits, loss=loss, now=now)
+    if noise is None or facts.remaining_epsilon is None:
+        return facts
+    return replace(facts, remaining_epsilon=max(Decimal(0), facts.remaining_epsilon - noise))  # what is left for a generator
 
 
 def _counted(work: Work, ticket: TicketFacts | None) -> TicketFacts | None:
@@ -228,8 +240,9 @@ def _write(
             made.dataset.card, limits=made.limits, loss=made.loss, release_id=request.request_id, principal=actor, now=now
         )
         log.append(
-            "budget.reserved", at=now, **subjects, data={"entry": entry, "epsilon": request.epsilon, "delta": request.delta}
-        )
+            "budget.reserved", at=now, **subjects,
+            data={"entry": entry, "epsilon": made.loss.epsilon, "delta": request.delta, "noisy_epsilon": made.noise},
+        )  # fmt: skip
         house.enqueue(work, kind="release", subject=request.request_id)
     closing: dict[str, Any] = {"closed_at": now, "close_reason": "denied"} if status is Status.DENIED else {}
     move = releases.move(releases.get(request.request_id), status, at=now, **closing)
