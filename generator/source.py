@@ -31,6 +31,7 @@ __all__ = ["Rows", "Source", "batches", "ranks"]
 HELD_BYTES = 96 << 20
 CHUNK_ROWS = 1 << 17
 TWICE = "batches that do not fit in memory must be given as something that can be read again"
+AGAIN = "the batches held other rows when they were read again: give a table, or batches that begin anew and stay the same"
 Integers = NDArray[np.int64]
 
 
@@ -57,11 +58,13 @@ class Rows:
         self.unit_rows = np.zeros(0, np.int64)
         self.first_keyless = 0
         self._keep: NDArray[np.bool_] | None = None
+        self._count: int | None = None
         if card.spec.privacy_unit is not None:
             units, self.first_keyless = unit_codes(train, card=card)
             self.unit_rows = np.bincount(units[units < self.first_keyless], minlength=self.first_keyless)
             self._keep = bounded(units, most=card.rows_per_unit)
             self.units = units[self._keep]
+            self._count = units.size
 
     @property
     def is_single_use(self) -> bool:
@@ -69,15 +72,19 @@ class Rows:
         return isinstance(self._train, Iterator)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """Batches of the rows that count."""
+        """Batches of the rows that count.
+
+        Raises:
+            BadTable: they are read again, and are not as many rows as before: they pass by once, or they change.
+        """
         start = 0
         for batch in batches(self._train):
-            if self._keep is None:
-                yield batch
-                continue
-            kept = batch.filter(pa.array(self._keep[start : start + batch.num_rows]))
-            start += batch.num_rows
-            yield kept
+            count = batch.num_rows
+            yield batch if self._keep is None else batch.filter(pa.array(self._keep[start : start + count]))
+            start += count
+        if self._count is not None and start != self._count:
+            raise BadTable(AGAIN)
+        self._count = start
 
 
 class Source:

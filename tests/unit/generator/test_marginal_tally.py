@@ -98,3 +98,42 @@ def test_a_tally_is_charged_like_any_other_look(wide, target, monkeypatch):
     ones = [[Fraction(m.parameters["variance"]) for m in s.mechanisms if m.name == "one-way counts"] for s in (held, streamed)]
     assert ones[0] == ones[1]
     assert streamed.epsilon <= target.epsilon
+
+
+class Spent:
+    """Batches that look as if they could be read again, and are used up."""
+
+    def __init__(self, table):
+        self.left = iter(table.to_batches(max_chunksize=500))
+
+    def __iter__(self):
+        return (batch for batch in self.left)
+
+
+@pytest.mark.parametrize("spec", [{}, {"privacy_unit": "who", "max_rows_per_unit": 2}])
+def test_batches_that_are_used_up_are_refused_and_not_taken_for_no_rows(card_of, target, spec):
+    """An open domain, or a privacy unit, needs a second pass: without rows there, the rest would be noise about nothing."""
+    columns = {
+        "who": {"type": "id", "role": "identifier"},
+        "a": {"type": "integer"} if not spec else {"type": "integer", "bounds": [0, 9]},
+    }
+    table = pa.table({"who": [f"u{i // 2}" for i in range(3000)], "a": [i % 10 for i in range(3000)]})
+    with pytest.raises(BadTable, match="read again"):
+        create("dp-marginal").fit(Spent(table), card=card_of(columns, **spec), target=target, rng=np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(
+    ("columns", "spec", "named"),
+    [
+        ({"a": {"type": "number"}}, {}, "leaves the domain of 'a' open"),
+        ({"a": {"type": "number", "bounds": [0, 1]}, "who": {"type": "id", "role": "identifier"}},
+         {"privacy_unit": "who", "max_rows_per_unit": 2}, "privacy unit"),
+    ],
+)  # fmt: skip
+def test_a_stream_that_passes_by_once_is_refused_before_it_is_read_where_it_does_not_do(card_of, target, columns, spec, named):
+    def stream():
+        raise AssertionError("a row was read")
+        yield
+
+    with pytest.raises(BadTable, match=named):
+        create("dp-marginal").fit(stream(), card=card_of(columns, **spec), target=target, rng=np.random.default_rng(0))
