@@ -3,6 +3,8 @@
 Invariants:
     - The role of the downloads process reads what a token depends on, appends events and downloads, and changes four columns;
       it reads no sealed private key, gives no event its place in the tree, decides nothing, and deletes nothing.
+    - Of the wrapped data keys it sees those of releases that are out, and of their proofs; not those of what is being made or was
+      refused, of uploaded leaks, of fingerprints, or of how tables are split (row security, by the status of the release).
     - Granting again changes nothing. What is not listed here is revoked.
 """
 
@@ -42,6 +44,9 @@ DOWNLOADS: Final[Mapping[str, tuple[str, ...]]] = {
     "used_jti": ("SELECT", "INSERT"),
 }
 """Privileges by table."""
+OUT: Final = """subject LIKE 'proof:%' OR EXISTS (
+    SELECT 1 FROM release WHERE release.status = 'released' AND data_key.subject = release.id || '#' || release.fence)"""
+"""Which wrapped keys the role sees; the owner of the tables sees all."""
 
 
 def grant_downloads(work: Work, role: str) -> list[str]:
@@ -64,8 +69,13 @@ def grant_downloads(work: Work, role: str) -> list[str]:
         f'GRANT USAGE ON SCHEMA public TO "{role}"',
         *(f'GRANT {_privilege(table, what)} ON "{table}" TO "{role}"' for table, kinds in DOWNLOADS.items() for what in kinds),
     ]
+    statements += [
+        "ALTER TABLE data_key ENABLE ROW LEVEL SECURITY",
+        f'DROP POLICY IF EXISTS "{role}" ON data_key',
+        f'CREATE POLICY "{role}" ON data_key FOR SELECT TO "{role}" USING ({OUT})',
+    ]
     for statement in statements:
-        work.connection.exec_driver_sql(statement)
+        work.connection.exec_driver_sql(statement.replace("%", "%%"))
     return statements
 
 

@@ -192,7 +192,13 @@ def test_a_role_of_its_own_sends_downloads_and_can_do_nothing_else(
             wait_until(lambda: len(finished(town, release.id)) == 1)
             refused = httpx.get(f"{address}/v1/releases/{release.id}/artifacts/data.csv", headers={"Authorization": "Bearer x"})
             assert refused.status_code == 401
+        every = "SELECT subject FROM data_key ORDER BY subject"
+        with psycopg.connect(postgres, autocommit=True) as owner:
+            kept = [row[0] for row in owner.execute(every)]
         with psycopg.connect(narrow, autocommit=True) as narrow_connection:
+            seen = [row[0] for row in narrow_connection.execute(every)]
+            assert seen == sorted([f"proof:{release.id}", f"{release.id}#1"])
+            assert {"fingerprints", "split:card-transactions"} <= set(kept) - set(seen)
             for statement in (
                 "SELECT sealed FROM gateway_key",
                 "UPDATE release SET status = 'released'",
