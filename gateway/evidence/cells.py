@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from numpy.typing import NDArray
 
-__all__ = ["Hashes", "cell_hashes", "derived", "tokens_of"]
+__all__ = ["Hashes", "cell_hashes", "derived", "hash_text_key", "tokens_of"]
 
 Hashes = Mapping[str, NDArray[np.uint64]]
 compute: Any = pyarrow.compute
@@ -45,12 +45,16 @@ def cell_hashes(table: pa.Table, *, key: bytes) -> dict[str, NDArray[np.uint64]]
         table: Any table; values are brought to one text form, so that CSV and Parquet of one table agree.
         key: The gateway's secret for fingerprints.
     """
-    # pandas takes the key as a text of 16 characters, which are bytes of SipHash's key: seven bits of each are ours.
-    secret = "".join(chr(byte & SEVEN_BITS) for byte in derived(key, "cells", size=HASH_KEY))
+    secret = hash_text_key(derived(key, "cells", size=HASH_KEY))
     return {
         name: pd.util.hash_array(_texts(table.column(name)), hash_key=secret, categorize=True).astype(np.uint64)
         for name in table.column_names
     }
+
+
+def hash_text_key(key: bytes) -> str:
+    """The first 16 bytes of a key as pandas takes SipHash's: as 16 characters of a byte each, so seven bits of each are ours."""
+    return "".join(chr(byte & SEVEN_BITS) for byte in key[:HASH_KEY])
 
 
 def tokens_of(hashes: Hashes, columns: Sequence[str]) -> NDArray[np.uint64]:

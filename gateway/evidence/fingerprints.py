@@ -12,8 +12,10 @@ Invariants:
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -30,7 +32,7 @@ MOST_SAMPLES = 64
 LEAST_SAMPLES = 3
 MAX_COLUMNS = 48
 MAX_CELLS = 2_400_000
-SAMPLE = "sample"
+FACTS = "ticketgate"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,17 +44,19 @@ class Fingerprint:
         is_whole: Whether all rows of the release are kept.
         samples: Further samples.
         cells: Tokens by column: the release's rows first, then those of each sample.
+        marks: Decimals of the columns that bear the release's watermark, if any do.
     """
 
     rows: int
     is_whole: bool
     samples: int
     cells: dict[str, NDArray[np.uint64]]
+    marks: dict[str, int] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
         """A Parquet file of tokens."""
         arrays = {name: pa.array(values) for name, values in self.cells.items()}
-        facts = {"rows": str(self.rows), "whole": str(int(self.is_whole)), "samples": str(self.samples)}
+        facts = {FACTS: json.dumps({"rows": self.rows, "whole": self.is_whole, "samples": self.samples, "marks": self.marks})}
         stream = io.BytesIO()
         pq.write_table(pa.table(arrays).replace_schema_metadata(facts), stream, compression="zstd")
         return stream.getvalue()
@@ -61,9 +65,9 @@ class Fingerprint:
     def from_bytes(cls, raw: bytes) -> Fingerprint:
         """Back from `to_bytes`."""
         table = pq.read_table(io.BytesIO(raw))
-        facts = {key.decode(): int(value) for key, value in (table.schema.metadata or {}).items() if not key.startswith(b"ARROW")}
+        facts = json.loads((table.schema.metadata or {})[FACTS.encode()])
         cells = {name: table.column(name).to_numpy().astype(np.uint64) for name in table.column_names}
-        return cls(rows=facts["rows"], is_whole=bool(facts["whole"]), samples=facts["samples"], cells=cells)
+        return cls(rows=facts["rows"], is_whole=facts["whole"], samples=facts["samples"], cells=cells, marks=facts["marks"])
 
 
 def samples_for(rows: int) -> tuple[int, int]:
@@ -72,12 +76,15 @@ def samples_for(rows: int) -> tuple[int, int]:
     return min(MOST_SAMPLES, max(LEAST_SAMPLES, POOL_ROWS // kept)), kept
 
 
-def fingerprint_of(released: Hashes, *, sample: Callable[[int], Hashes]) -> Fingerprint:
+def fingerprint_of(
+    released: Hashes, *, sample: Callable[[int], Hashes], marks: Mapping[str, int] = MappingProxyType({})
+) -> Fingerprint:
     """Fingerprint a released table.
 
     Args:
         released: Cell hashes of the released table.
         sample: Draws a further sample of so many rows from the same fitted generator, with fresh randomness.
+        marks: Decimals of the columns that bear a watermark.
     """
     all_rows = len(next(iter(released.values())))
     count, kept = samples_for(all_rows)
@@ -90,7 +97,7 @@ def fingerprint_of(released: Hashes, *, sample: Callable[[int], Hashes]) -> Fing
         tables.append({name: drawn[name][:kept] for name in names})
     least = min(len(next(iter(table.values()))) for table in tables)
     cells = {name: np.concatenate([table[name][:least] for table in tables]) for name in names}
-    return Fingerprint(rows=least, is_whole=least == all_rows, samples=count, cells=cells)
+    return Fingerprint(rows=least, is_whole=least == all_rows, samples=count, cells=cells, marks=dict(marks))
 
 
 def _telling(released: Hashes) -> list[str]:

@@ -23,23 +23,40 @@ from gateway.db.tables.releases import release
 from gateway.errors import InvalidRequest
 from gateway.evidence.cells import Hashes, cell_hashes, derived
 from gateway.evidence.fingerprints import Fingerprint
-from gateway.evidence.matching import Match, match
+from gateway.evidence.matching import LINE, Match, match
+from gateway.evidence.watermark import Agreement, agreement
 from gateway.releases import House, Releases
 from gateway.releases.artifacts import secret_of
 from gateway.storage.bounded import Bounds, Completed, run_bounded
 from gateway.storage.envelope import KEY_BYTES, DecryptingReader, encrypt
 from gateway.telemetry import utc_now
 
-__all__ = ["FINGERPRINT", "describe", "fingerprint_key", "hash_file", "keep_fingerprint", "seal_fingerprint", "trace_file"]
+__all__ = [
+    "FINGERPRINT",
+    "describe",
+    "fingerprint_key",
+    "hash_file",
+    "keep_fingerprint",
+    "read_marks",
+    "seal_fingerprint",
+    "trace_file",
+    "watermark_key",
+]
 
 FINGERPRINT = "fingerprint.bin"
 AT_REST = "at rest"
+NO_MARK = Agreement(agree=0, of=0)
 MAX_LEAK_ROWS = 50_000
 
 
 def fingerprint_key(house: House) -> bytes:
     """The key of all fingerprints of this gateway."""
     return secret_of(house, "fingerprints", bound_to="fingerprints", purpose="fingerprint", now=utc_now())
+
+
+def watermark_key(house: House, release_id: str) -> bytes:
+    """The key of a release's watermark."""
+    return derived(fingerprint_key(house), f"watermark {release_id}", size=KEY_BYTES)
 
 
 def hash_file(*, path: str, key: str) -> dict[str, Any]:
@@ -54,32 +71,63 @@ def hash_file(*, path: str, key: str) -> dict[str, Any]:
     return {name: base64.b64encode(values.tobytes()).decode() for name, values in hashes.items()}
 
 
+def read_marks(*, path: str, asked: list[dict[str, Any]]) -> dict[str, Any]:
+    """In the bounded child: how far a file bears the watermarks of some releases."""
+    from policies.tables import read_table
+
+    table = read_table(Path(path)).table
+    found = {item["release_id"]: agreement(table, marks=item["marks"], key=bytes.fromhex(item["key"])) for item in asked}
+    return {release_id: [item.agree, item.of] for release_id, item in found.items()}
+
+
 def trace_file(house: House, path: Path) -> dict[str, Any]:
     """Which release a file comes from.
 
     Returns:
-        {matches: [{release_id, ticket, principal, dataset, share, expected_share, chance, columns}], compared, not_comparable,
-        rows}; no match means: not ours. Not comparable are releases whose fingerprints are of an earlier version.
+        {matches: [{release_id, ticket, principal, dataset, share, expected_share, chance, columns, watermark}], compared,
+        not_comparable, rows}; no match means: not ours. Not comparable are releases whose fingerprints are of an earlier version.
 
     Raises:
         InvalidRequest: the file cannot be read as a table; one sentence.
     """
-    arguments = {"path": str(path.resolve()), "key": fingerprint_key(house).hex()}
-    answer = run_bounded("gateway.evidence.leaks:hash_file", arguments, bounds=Bounds(file_bytes=256 << 20))
-    if not isinstance(answer, Completed):
-        raise InvalidRequest(answer.sentence)
-    leak: Hashes = {name: np.frombuffer(base64.b64decode(text), dtype=np.uint64) for name, text in dict(answer.value).items()}
-    opened = ((release_id, _opened(house, release_id, fence)) for release_id, fence in _let_out(house))
-    found = [(release_id, None if known is None else match(leak, known), known is None) for release_id, known in opened]
-    compared = sum(not is_older for _, _, is_older in found)
-    judged = ((release_id, best.among(compared)) for release_id, best, _ in found if best is not None)
-    ours = sorted(((release_id, best) for release_id, best in judged if best.is_ours), key=lambda pair: -pair[1].share)
+    leak: Hashes = {
+        name: np.frombuffer(base64.b64decode(text), dtype=np.uint64)
+        for name, text in _in_child("hash_file", path, key=fingerprint_key(house).hex()).items()
+    }
+    opened = {release_id: _opened(house, release_id, fence) for release_id, fence in _let_out(house)}
+    known = {release_id: item for release_id, item in opened.items() if item is not None}
+    marked = _marks(house, path, {i: item.marks for i, item in known.items() if set(item.marks) & set(leak)})
+    judged = ((release_id, match(leak, item, releases=len(known))) for release_id, item in known.items())
+    ours = [
+        (release_id, best)
+        for release_id, best in judged
+        if best is not None and (best.is_ours or marked.get(release_id, NO_MARK).chance * len(known) < LINE)
+    ]
     return {
-        "matches": [_named(house, release_id, best) for release_id, best in ours],
-        "compared": compared,
-        "not_comparable": len(found) - compared,
+        "matches": [
+            _named(house, release_id, best, marked.get(release_id))
+            for release_id, best in sorted(ours, key=lambda pair: -pair[1].share)
+        ],
+        "compared": len(known),
+        "not_comparable": len(opened) - len(known),
         "rows": max((len(values) for values in leak.values()), default=0),
     }
+
+
+def _in_child(act: str, path: Path, **arguments: Any) -> dict[str, Any]:
+    given = {"path": str(path.resolve()), **arguments}
+    answer = run_bounded(f"gateway.evidence.leaks:{act}", given, bounds=Bounds(file_bytes=256 << 20))
+    if not isinstance(answer, Completed):
+        raise InvalidRequest(answer.sentence)
+    return dict(answer.value)
+
+
+def _marks(house: House, path: Path, marks: dict[str, dict[str, int]]) -> dict[str, Agreement]:
+    """How far the file bears each release's watermark."""
+    if not marks:
+        return {}
+    asked = [{"release_id": i, "marks": columns, "key": watermark_key(house, i).hex()} for i, columns in marks.items()]
+    return {i: Agreement(agree=agree, of=of) for i, (agree, of) in _in_child("read_marks", path, asked=asked).items()}
 
 
 def keep_fingerprint(work: Work, *, release_id: str, fence: int, sealed: bytes) -> None:
@@ -136,7 +184,7 @@ def _opened(house: House, release_id: str, fence: int) -> Fingerprint | None:
     return Fingerprint.from_bytes(reader.read())
 
 
-def _named(house: House, release_id: str, best: Match) -> dict[str, Any]:
+def _named(house: House, release_id: str, best: Match, marked: Agreement | None) -> dict[str, Any]:
     with house.database.read() as work:
         found = Releases(work).get(release_id)
     return {
@@ -149,6 +197,9 @@ def _named(house: House, release_id: str, best: Match) -> dict[str, Any]:
         "expected_share": round(best.expected, 6),
         "chance": float(f"{best.chance:.3g}"),
         "columns": list(best.columns),
+        "watermark": None
+        if marked is None
+        else {"agree": marked.agree, "of": marked.of, "chance": float(f"{marked.chance:.3g}")},
     }
 
 
@@ -158,9 +209,15 @@ def describe(answer: dict[str, Any]) -> str:
     older = f" ({count} releases of an earlier version could not be compared)" if count else ""
     if not answer["matches"]:
         return f"not ours: none of {answer['compared']} releases matches" + older
-    lines = [
+    return "\n".join(_line(item) for item in answer["matches"]) + older
+
+
+def _line(item: dict[str, Any]) -> str:
+    line = (
         f"{item['release_id']}: ticket {item['ticket']}, {item['principal']}; {item['share']:.1%} of the rows match "
         f"(by chance {item['expected_share']:.2%}; odds of a chance match {item['chance']:.1g})"
-        for item in answer["matches"]
-    ]
-    return "\n".join(lines)
+    )
+    mark = item["watermark"]
+    if mark is None:
+        return line
+    return line + f"; it bears the release's watermark in {mark['agree']} of {mark['of']} values (odds {mark['chance']:.1g})"

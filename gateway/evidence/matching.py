@@ -29,7 +29,7 @@ from scipy.special import gammaln, logsumexp
 from gateway.evidence.cells import Hashes, tokens_of
 from gateway.evidence.fingerprints import Fingerprint
 
-__all__ = ["Match", "match"]
+__all__ = ["LINE", "Match", "match"]
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]

@@ -31,6 +31,7 @@ class Order(Message):
     s3_endpoint: str | None
     split_key: str = Field(repr=False, description="Hex; decides train and holdout per privacy unit.")
     fingerprint_key: str = Field(repr=False, description="Hex; keys the hashes by which a leak is traced.")
+    watermark_key: str | None = Field(default=None, repr=False, description="Hex; set where the policy asks for a watermark.")
     policy: dict[str, Any]
     generator: str
     hyperparameters: dict[str, Any]

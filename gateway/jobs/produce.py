@@ -18,7 +18,7 @@ from typing import Any
 from gateway.catalogue import Datasets, Policies
 from gateway.db import Work
 from gateway.errors import TicketgateError, Unavailable
-from gateway.evidence.leaks import FINGERPRINT, fingerprint_key, keep_fingerprint, seal_fingerprint
+from gateway.evidence.leaks import FINGERPRINT, fingerprint_key, keep_fingerprint, seal_fingerprint, watermark_key
 from gateway.jobs.child import run_production
 from gateway.jobs.order import Failure, Order, Outcome, ProducedFile
 from gateway.jobs.rim import at_the_rim, patiently
@@ -91,6 +91,7 @@ def _order(house: House, taken: Taken, scratch: Path) -> Order:
         s3_endpoint=house.settings.s3_endpoint,
         split_key=split_key(house, release.dataset, now=utc_now()).hex(),
         fingerprint_key=fingerprint_key(house).hex(),
+        watermark_key=watermark_key(house, release.id).hex() if policy.spec.generation.watermark else None,
         policy=_json(canonical_json(policy)),
         generator=request["generator"],
         hyperparameters=request["hyperparameters"],

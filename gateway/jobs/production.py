@@ -19,7 +19,7 @@ import resource
 import secrets
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -36,6 +36,8 @@ from evaluator.render import render_html
 from gateway.evidence.cells import Hashes, cell_hashes
 from gateway.evidence.fingerprints import fingerprint_of
 from gateway.evidence.leaks import FINGERPRINT
+from gateway.evidence.watermark import mark
+from gateway.jobs.marking import Marked, with_mark
 from gateway.jobs.order import Failure, Order, Outcome, ProducedFile
 from gateway.storage.source import open_source
 from gateway.storage.split import split_units
@@ -88,19 +90,13 @@ def produce(order: Order, teller: Teller) -> Outcome:
     data = _write_sample(order, card, fitted, folder, teller)
     synthetic = read_table(data, card=card, identifiers="optional").table
     teller.tell(SHARE["sample"], "evaluating", "evaluating")
-    report = evaluate(
-        train=train,
-        holdout=holdout,
-        synthetic=synthetic,
-        card=card,
-        seed=order.evaluation_seed,
-        spent=fitted.spent,
-        progress=lambda stage, share: teller.tell(
-            SHARE["sample"] + (SHARE["evaluate"] - SHARE["sample"]) * share, stage, "evaluating"
-        ),
-    )
+    judge = _judge(order, card, fitted, (train, holdout), teller)
+    made = Marked(table=synthetic, report=judge(synthetic), marks={})
+    if order.watermark_key is not None:
+        made = _with_mark(order, policy, card, made, folder, judge)
+    synthetic, report = made.table, made.report
     verdict = gate(report.metrics, expand(policy).spec.gate)
-    _write_fingerprint(order, fitted, synthetic, folder)
+    _write_fingerprint(order, card, fitted, made, folder)
     noisy = _noisy(order, policy, card, (train, holdout, synthetic))
     _write_reports(report, verdict, folder, level=policy.spec.disclosure.metrics, noisy=noisy)
     return Outcome(
@@ -109,8 +105,41 @@ def produce(order: Order, teller: Teller) -> Outcome:
         generator_version=f"{order.generator}/{version('ticketgate')}",
         rows={"train": train.num_rows, "holdout": holdout.num_rows, "synthetic": synthetic.num_rows},
         report_card_digest=report.digest,
-        notes=report.notes,
+        notes=(*report.notes, *made.notes),
     )
+
+
+def _judge(
+    order: Order, card: DatasetCard, fitted: FittedGenerator, real: tuple[pa.Table, pa.Table], teller: Teller
+) -> Callable[[pa.Table], ReportCard]:
+    train, holdout = real
+
+    def tell(stage: str, share: float) -> None:
+        teller.tell(SHARE["sample"] + (SHARE["evaluate"] - SHARE["sample"]) * share, stage, "evaluating")
+
+    return lambda synthetic: evaluate(
+        train=train,
+        holdout=holdout,
+        synthetic=synthetic,
+        card=card,
+        seed=order.evaluation_seed,
+        spent=fitted.spent,
+        progress=tell,
+    )
+
+
+def _with_mark(
+    order: Order, policy: ReleasePolicy, card: DatasetCard, made: Marked, folder: Path, judge: Callable[[pa.Table], ReportCard]
+) -> Marked:
+    def written(table: pa.Table) -> tuple[pa.Table, ReportCard]:
+        data = folder / f"data.{order.format}"
+        write_table(table, data, format=order.format, card=card)
+        again = read_table(data, card=card, identifiers="optional").table
+        return again, judge(again)
+
+    gated = {result.metric for result in gate(made.report.metrics, expand(policy).spec.gate).rules}
+    key = bytes.fromhex(order.watermark_key or "")
+    return with_mark(made.table, card=card, key=key, report=made.report, gated=gated, judge=written)
 
 
 def restricted(card: DatasetCard, columns: tuple[str, ...] | None) -> DatasetCard:
@@ -153,15 +182,17 @@ def _write_sample(order: Order, card: DatasetCard, fitted: FittedGenerator, fold
     return data
 
 
-def _write_fingerprint(order: Order, fitted: FittedGenerator, synthetic: pa.Table, folder: Path) -> None:
+def _write_fingerprint(order: Order, card: DatasetCard, fitted: FittedGenerator, made: Marked, folder: Path) -> None:
     """Fingerprint what will be released, beside further samples that nobody is given."""
-    key, names = bytes.fromhex(order.fingerprint_key), synthetic.column_names
+    key, names = bytes.fromhex(order.fingerprint_key), made.table.column_names
 
     def sample(rows: int) -> Hashes:
         drawn = pa.Table.from_batches(list(fitted.sample(rows, rng=np.random.default_rng(secrets.randbits(63)))))
+        if made.marks:  # as the release is, under a key of its own
+            drawn = mark(drawn, card=card, key=secrets.token_bytes(32))
         return cell_hashes(drawn.select(names), key=key)
 
-    found = fingerprint_of(cell_hashes(synthetic, key=key), sample=sample)
+    found = fingerprint_of(cell_hashes(made.table, key=key), sample=sample, marks=made.marks)
     (folder / FINGERPRINT).write_bytes(found.to_bytes())
 
 
