@@ -25,24 +25,33 @@ leak. A blank is 0; `refused` is the gate's verdict, inconclusive counted; `warn
 Distances (`dcr`, `nndr`) only warn and are left out, as are lines that no plant touches (PII, the split's own tests).
 
 A run that was stopped leaves cells that fewer seeds were measured on, or none: the column `seeds` says how many.
-Every figure comes from one version of the measuring code (digest of its files `{version}`):
+Every figure comes from measuring code of the digest {version}.
+Metrics may have changed since: `python -m tests.adversarial.leaks --digest` prints that of the code at hand.
 
     python -m tests.adversarial.leaks --out docs/reference/leak-matrix.md --tables {tables} --seeds {seeds} --rows {rows} \\
         --split-tables {split_tables} --splits {splits} --split-rows {split_rows}
 """
 
 
-def page(lines: Sequence[Line], columns: Sequence[str], version: str) -> str:
-    """The whole page in Markdown."""
+def page(lines: Sequence[Line], columns: Sequence[str]) -> str:
+    """The whole page in Markdown; which code measured what is read off the lines."""
     shown = [name for name in columns if name not in HIDDEN]
     plants, splits, shapes = ([line for line in lines if line["kind"] == kind] for kind in ("plant", "split", "shape"))
-    text = [_introduction(plants, splits, version)]
+    text = [_introduction(plants, splits, _versions(lines))]
     text += ["## What must hold, and whether it did", "", *_claims(plants, splits), ""]
     for table, chosen in _by(plants, "table").items():
         text += _matrix(table, chosen, shown)
     text += ["## Distortions: no leak, but another table", "", *_distortions(shapes), ""]
     text += ["## Fresh real rows", "", *_fresh(splits)]
     return "\n".join(text).rstrip() + "\n"
+
+
+def _versions(lines: Sequence[Line]) -> str:
+    kinds = {"plant": "leaks", "split": "fresh splits", "shape": "distortions"}
+    found = {code: " and ".join(kinds[kind] for kind in _by(chosen, "kind")) for code, chosen in _by(lines, "code").items()}
+    if len(found) < 2:
+        return "".join(f"`{code}`" for code in found)
+    return ", ".join(f"`{code}` ({words})" for code, words in found.items())
 
 
 def _introduction(plants: Sequence[Line], splits: Sequence[Line], version: str) -> str:

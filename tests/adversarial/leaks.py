@@ -170,10 +170,14 @@ def digest() -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
 
 
+def _lines(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
 def main() -> int:
     """Measure what is missing and write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "reference" / "leak-matrix.md")
     parser.add_argument("--results", type=Path, default=ROOT / ".ticketgate" / "leak-results.jsonl")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--splits", type=int, default=200, help="fresh splits a table")
@@ -184,12 +188,20 @@ def main() -> int:
     parser.add_argument("--split-rows", type=int, default=16_000, help="the same for fresh splits")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop measuring after so long")
+    parser.add_argument("--digest", action="store_true", help="print the digest of the measuring code, and stop")
+    parser.add_argument("--draw", type=Path, nargs="+", help="draw the page from these files of measured cells, and stop")
     arguments = parser.parse_args()
+    columns = tuple(dict.fromkeys(short(line.metric) for line in DEFAULT_LINES))
+    if arguments.digest:
+        print(digest())
+        return 0
+    if arguments.draw:
+        arguments.out.write_text(page([line for file in arguments.draw for line in _lines(file)], columns), encoding="utf-8")
+        return 0
     version, options, stop = digest(), PrivacyOptions(workers=arguments.workers), time.monotonic() + 60 * arguments.minutes
     arguments.results.parent.mkdir(parents=True, exist_ok=True)
     arguments.results.touch()
-    known = [json.loads(line) for line in arguments.results.read_text(encoding="utf-8").splitlines()]
-    lines = [line for line in known if line["code"] == version]
+    lines = [line for line in _lines(arguments.results) if line["code"] == version]
     done = {(line["table"], line["rows"], line["kind"], line["plant"], line["seed"]) for line in lines}
     with arguments.results.open("a", encoding="utf-8") as file:
         for one, kind, plant, seed in cells(arguments):
@@ -199,8 +211,7 @@ def main() -> int:
             lines.append(key | measure(one, kind, plant, seed, options))
             file.write(json.dumps(lines[-1]) + "\n")
             file.flush()
-    columns = tuple(dict.fromkeys(short(line.metric) for line in DEFAULT_LINES))
-    arguments.out.write_text(page(lines, columns, version), encoding="utf-8")
+    arguments.out.write_text(page(lines, columns), encoding="utf-8")
     return 0
 
 
