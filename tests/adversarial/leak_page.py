@@ -40,7 +40,7 @@ def page(lines: Sequence[Line], columns: Sequence[str]) -> str:
     text = [_introduction(plants, splits, _versions(lines))]
     text += ["## What must hold, and whether it did", "", *_claims(plants, splits), ""]
     for table, chosen in _by(plants, "table").items():
-        text += _matrix(table, chosen, shown)
+        text += _matrix(table, chosen, shown, mixed=len(_by(plants, "code")) > 1)
     text += ["## Distortions: no leak, but another table", "", *_distortions(shapes), ""]
     text += ["## Fresh real rows", "", *_fresh(splits)]
     return "\n".join(text).rstrip() + "\n"
@@ -76,7 +76,8 @@ def _by(lines: Iterable[Line], key: str) -> dict[Any, list[Line]]:
     return dict(found)
 
 
-def _matrix(table: str, lines: Sequence[Line], shown: Sequence[str]) -> list[str]:
+def _matrix(table: str, lines: Sequence[Line], shown: Sequence[str], *, mixed: bool) -> list[str]:
+    """A table of plants; where cells come from several versions of the code, each says from which."""
     sizes = lines[0].get("sizes", [lines[0]["rows"]] * 3)
     words = f"{sizes[0]:,} rows each of" if len(set(sizes)) == 1 else " and ".join(f"{n:,}" for n in sizes) + " rows of"
     rows = [f"## {table}: {words} train, holdout and synthetic", ""]
@@ -87,7 +88,8 @@ def _matrix(table: str, lines: Sequence[Line], shown: Sequence[str]) -> list[str
         hits = Counter(name for line in chosen for name in line["found"])
         refused, warned = sum(line["refused"] for line in chosen), sum(bool(line["warned"]) for line in chosen)
         marks = " | ".join(str(hits[name]) if hits[name] else "" for name in shown)
-        rows.append(f"| {plant} | {n} | {refused} | {warned} | {marks} |")
+        code = f" <small>{' '.join(_by(chosen, 'code'))}</small>" if mixed else ""
+        rows.append(f"| {plant}{code} | {n} | {refused} | {warned} | {marks} |")
     return [*rows, ""]
 
 

@@ -125,8 +125,8 @@ def short(metric: str) -> str:
 
 
 def warned_by(results: dict[str, MetricResult]) -> set[str]:
-    """Metrics with a line on p whose p lies below 0.05: what a reviewer is told of."""
-    tested = [rule.metric for rule in RULES if rule.p_min is not None]
+    """Metrics tested at 0.001 whose p lies below 0.05: what a reviewer is told of."""
+    tested = [rule.metric for rule in RULES if rule.p_min == Decimal("0.001")]
     return {short(name) for name in tested if (p := results[name].p_value) is not None and p < WARN}
 
 
