@@ -54,8 +54,8 @@ FULL = 1.5
 """Rows a slot up to which a table counts one number a slot."""
 MASK_SHARE = Fraction(1, 10)
 """Share of what is left for counts of ordered pairs where everything else goes to one-way counts."""
-VERY_CLEAR = 1800.0
-"""Rows over noise from which more groups are worth measuring."""
+CLEAR, VERY_CLEAR = 150.0, 1800.0
+"""Rows over noise from which more groups are worth measuring: the fewer are asked for, the surer is each choice."""
 
 
 class Marginal:
@@ -160,17 +160,18 @@ class Marginal:
         goal = next((i for i, v in enumerate(variables) if v.name in modelled(card, card.spec.targets)), None)
         volume = None if is_faint else _volume(card, fields, bins, goal, rows=rows)
         pace = None if volume is None else _pace(lens, fields, bins, volume, rows=rows, rho=self._share(rest, "pace_share"))
+        rounds, picks = (0, 1) if is_faint else _questions(clarity)
         choice = Fraction(0) if is_faint else self._share(rest, "choice_share")
         plan = Plan(
             choice=choice,
             counts=account.left - choice,
-            rounds=0 if is_faint else self.values.rounds or (12 if clarity > VERY_CLEAR else 8),
-            picks=self.values.picks or (5 if clarity > VERY_CLEAR else 4),
+            rounds=rounds and (self.values.rounds or rounds),
+            picks=self.values.picks or picks,
             cells=self.values.clique_cells,
             caution=self.values.caution,
             reluctance=self.values.reluctance,
             emphasis=self.values.emphasis,
-            asks_triples=clarity > self.values.triples_from,
+            asks_triples=clarity > self.values.triples_from and volume is None,
         )
         learner = (Learner if is_faint else self.learner)(
             lens=lens, sizes=[b.size for b in bins], known=known, rows=rows, target=goal, plan=plan,
@@ -240,6 +241,13 @@ def _binned(table: Floats, bins: list[Bins]) -> Floats:
 def _clarity(rho: Fraction, variables: int, rows: float, per_unit: int) -> float:
     """Rows over the noise of one of as many measurements as there are variables."""
     return rows * math.sqrt(2 * rho / max(1, variables)) / per_unit
+
+
+def _questions(clarity: float) -> tuple[int, int]:
+    """How often the model is asked what it gets worst, and how many groups are chosen each time."""
+    if clarity < CLEAR:
+        return 3, 3
+    return (8, 4) if clarity < VERY_CLEAR else (12, 5)
 
 
 def _masks(fields: tuple[Field, ...], bins: tuple[Bins, ...], orders: tuple[Order, ...]) -> dict[tuple[int, ...], Floats]:

@@ -98,7 +98,7 @@ class Learner:
         self.ones = pooled_ones([], self.known, rows=self.rows)
         self._unit = self._noise_unit()
         self._choices = max(1, self.plan.rounds * self.plan.picks) + (0 if self.volume is None else KINDS)
-        self._left = self.plan.counts
+        self._left, self._made = self.plan.counts, 0
         self._measure(list(self.masks))
         model = self._fit()
         if self.volume is not None:
@@ -110,6 +110,8 @@ class Learner:
                 break
             self._measure(chosen, is_last=turn == self.plan.rounds - 1)
             model = self._fit()
+        # a choice that was not made costs nothing: what was kept for it goes to counts
+        self._left += self.plan.choice * Fraction(self._choices - self._made, self._choices)
         if self._left > self.plan.counts / 1000:
             again = [item.group for item in self.measured] or [(v,) for v in range(count)]
             self._measure(again, is_last=True)
@@ -205,6 +207,7 @@ class Learner:
         penalty = {group: self._penalty(group) for group in candidates}
         nothing = {NOTHING: np.zeros(0)} if with_nothing else {}
         weight = {group: self.plan.emphasis if self.target in group else 1 for group in candidates}
+        self._made += 1
         margin = self.plan.reluctance * (8 * float(self.plan.choice / self._choices)) ** -0.5 * self.lens.rows_per_unit
         return self.lens.choose(
             {**candidates, **nothing},
