@@ -11,6 +11,7 @@ from gateway.access import ROLES, Principal, Principals, load_public_key
 from gateway.audit import Log
 from gateway.cli.compose import open_house
 from gateway.cli.output import emit, json_option
+from gateway.errors import Conflict
 from gateway.settings import Settings
 from gateway.telemetry import utc_now
 
@@ -124,3 +125,27 @@ def roles(*, name: str, chosen: tuple[str, ...], as_json: bool) -> None:
         Log(work).append("principal.roles-changed", at=now, actor=operator(), data=data)
         work.commit()
     emit(as_document(made), f"{name} is now {', '.join(sorted(made.roles))}.", as_json=as_json)
+
+
+@principal.command()
+@click.argument("name")
+@json_option
+def erase(*, name: str, as_json: bool) -> None:
+    """Let the log name a person no more: the key of their pseudonym is deleted, and no leaf changes.
+
+    NAME is a principal, who must be disabled, or anybody else whom events name, such as an approver. Rows of requests and
+    releases keep the name as long as they stand.
+    """
+    now = utc_now()
+    house = open_house(Settings())
+    with house.database.begin() as work:
+        known = Principals(work).find(name)
+        if known is not None and known.disabled_at is None:
+            raise Conflict(
+                f"{name} is not disabled: the next event would give that name a new pseudonym",
+                unlock=(f"ticketgate principal disable {name}",),
+            )
+        was_there = Log(work).erase(name, at=now, actor=operator())
+        work.commit()
+    text = f"The log names {name} no more." if was_there else f"No event names {name}: there was nothing to erase."
+    emit({"erased": was_there}, text, as_json=as_json)
