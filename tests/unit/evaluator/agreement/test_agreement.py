@@ -112,7 +112,9 @@ def test_identical_rows_are_what_new_row_synthesis_leaves(people):
 @pytest.fixture(scope="module")
 def attacks():
     grid, names, options = inputs_of("grid"), inputs_of("names"), PrivacyOptions()
-    with pytest.MonkeyPatch.context() as patch:  # the card says nothing of fewer predicates than hold a line; the count is the same
+    with (
+        pytest.MonkeyPatch.context() as patch
+    ):  # the card says nothing of fewer predicates than hold a line; the count is the same
         patch.setattr(singling_out, "LEAST_UNIVARIATE", 1)
         alone = SINGLING_OUT.run(names, options)["privacy.singling_out.univariate"]
     return {
@@ -167,3 +169,26 @@ def test_ks_is_the_statistic_of_scipy(people, singles):
         column = people.columns[name]
         theirs = ks_2samp(column.values["train"], column.values["synthetic"]).statistic
         assert singles[f"utility.marginals.ks.{name}"].value == pytest.approx(theirs, abs=1e-12)
+
+
+def test_the_share_of_common_rows_is_that_of_synthcity():
+    """The formula of synthcity 0.2.12, `CommonRowsProportion`: distinct rows that both tables hold, over the rows of train.
+
+    Ours divides by the rows of synthetic. Where no row stands twice the two counts are the same.
+    """
+    train, synthetic = (
+        list(zip(*(WORLDS["grid"][side][name] for name in "abcdef"), strict=True)) for side in ("train", "synthetic")
+    )
+    assert len(set(train)) == len(train)
+    theirs = len(set(train) & set(synthetic)) / len(train)
+    found = COPIES.run(inputs_of("grid"), PrivacyOptions())["privacy.copies.identical_share"].value
+    assert theirs == pytest.approx(40 / 300)
+    assert found * len(synthetic) == pytest.approx(theirs * len(train), abs=1e-9)
+
+
+def test_ks_is_one_minus_what_synthcity_averages():
+    """The formula of synthcity 0.2.12, `KolmogorovSmirnovTest`: the mean over columns of one minus SciPy's two-sample statistic."""
+    world = WORLDS["grid"]
+    theirs = sum(1 - ks_2samp(world["train"][name], world["synthetic"][name]).statistic for name in "abcdef") / 6
+    found = marginals.measure(tables_of(inputs_of("grid")))["utility.marginals.ks.mean"].value
+    assert 1 - found == pytest.approx(theirs, abs=1e-12)
