@@ -3,7 +3,7 @@
 Invariants:
     - Only `losses` of the discriminator reads private rows; its layers are private, one row at a time (pac = 1).
     - The generator and the discriminator's view of generated rows are post-processing: they need neither clipping nor noise.
-    - There is no gradient penalty and no conditional vector: no batch is chosen by what stands in it.
+    - A gradient penalty reads generated rows alone; there is no conditional vector: no batch is chosen by what stands in it.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ __all__ = ["GanNetwork"]
 FAKES = 1024
 GENERATOR_RATE = 5e-4
 ANCHOR = 5.0
+STEEPNESS, QUIET = 0.1, 1.0
+"""Cost of a steep score at generated rows, and up to which noise multiplier; more noise is brake enough."""
 
 
 class Discriminator(nn.Module):
@@ -54,6 +56,7 @@ class GanNetwork(RowGenerator):
     def __init__(self, layout: Layout, *, noise: int, widths: tuple[int, int], generator_steps: int = 1) -> None:
         super().__init__(layout, noise=noise, width=widths[0])
         self.generator_steps = generator_steps
+        self.steepness = 0.0
         self.discriminator = Discriminator(layout.width, widths[1])
         self._mean = [parameter.detach().clone() for parameter in self.own_parameters()]
         self._own = torch.optim.Adam(self.own_parameters(), lr=GENERATOR_RATE, betas=(0.5, 0.9))
@@ -69,6 +72,7 @@ class GanNetwork(RowGenerator):
 
     def train_with(self, steps: PrivateSteps, tell: Callable[[], None]) -> None:
         """Alternate."""
+        self.steepness = STEEPNESS if steps.noise_multiplier <= QUIET else 0.0
         while steps.started < steps.steps:
             steps.step(self._real_losses, self._fake_loss)
             for _ in range(self.generator_steps):
@@ -105,6 +109,12 @@ class GanNetwork(RowGenerator):
         return nn.functional.softplus(-self.discriminator(self.layout.one_hot(codes)))
 
     def _fake_loss(self) -> Tensor:
+        """Generated rows look generated, and the score is not steep where they are (Mescheder et al. 2018: R2)."""
         with torch.no_grad():
             rows = self.fakes(FAKES)
-        return nn.functional.softplus(self.discriminator(rows)).mean()
+        scores = self.discriminator(rows.requires_grad_())
+        loss = nn.functional.softplus(scores).mean()
+        if not self.steepness:
+            return loss
+        (slopes,) = torch.autograd.grad(scores.sum(), rows, create_graph=True)
+        return loss + self.steepness / 2 * slopes.square().sum(1).mean()

@@ -255,3 +255,18 @@ def test_a_gpu_that_is_not_there_is_refused_before_anything_is_read(monkeypatch:
     for name in ("dp-ar", "dp-tvae", "dp-ctgan", "pate-gan"):
         with pytest.raises(GeneratorError, match="no GPU"):
             registry.create(name, {"device": "cuda"}).fit(unread, card=card, target=target, rng=np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(("noise", "steepness"), [(0.9, 0.1), (1.8, 0.0)])
+def test_the_penalty_is_for_little_noise_and_reads_generated_rows_alone(noise: float, steepness: float) -> None:
+    gan = GanNetwork(Layout(SIZES), noise=4, widths=(8, 8))
+    gan.train_with(make_steps(gan.private_part(), make_codes(5), noise_multiplier=noise, steps=1), lambda: None)
+    assert gan.steepness == steepness
+    losses = []
+    for gan.steepness in (0.0, 0.1):
+        torch.manual_seed(2)
+        losses.append(float(gan._fake_loss().detach()))
+    assert losses[1] > losses[0]
+    private = gan._real_losses(make_codes(5))
+    gan.steepness = 100.0
+    assert torch.equal(private, gan._real_losses(make_codes(5)))
