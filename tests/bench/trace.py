@@ -43,7 +43,7 @@ STORY = (
     "release.evaluating", "release.evaluated", "budget.settled", "release.released", "token.issued", "download.started",
     "download.finished", "release.read", "release.closed",
 )  # fmt: skip
-TICKETS, PRINCIPALS, DATASETS = 2, 20, 50
+TICKETS, PRINCIPALS, DATASETS = 2, 20, 25
 """Releases of one ticket, principal and dataset."""
 CHUNK = 5000
 ARTIFACTS = (
