@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr, ndtri
 
+from evaluator.distances import Neighbours
 from evaluator.inputs import Inputs
 from evaluator.privacy.attacks import cross_fitted
 from evaluator.privacy.family import Family, PrivacyOptions
@@ -53,7 +54,7 @@ def _split(inputs: Inputs, options: PrivacyOptions) -> dict[str, MetricResult]:
 def _coincidences(inputs: Inputs, options: PrivacyOptions, method: str) -> MetricResult:
     """How much oftener than under shuffled labels a row's nearest other row is of the same table."""
     found = neighbourhood(inputs, options)
-    pool, near = found.pool, found.real.index[:, 0]
+    pool, near = found.pool, _one_of_the_nearest(found.real, inputs.generator("privacy", "coincidences"))
     side = pool.unit_is_member
     own, other = pool.unit, pool.unit[near]
     share = float((side[own] == side[other]).mean())
@@ -70,6 +71,13 @@ def _coincidences(inputs: Inputs, options: PrivacyOptions, method: str) -> Metri
         method=method,
         detail={"same_side": share, "expected": centre, "detection_limit": (3.72 + 1.28) * spread},
     )
+
+
+def _one_of_the_nearest(found: Neighbours, rng: np.random.Generator) -> Indices:
+    """One of the equally near rows by lot: were it always the first, twins would all name one row, and few coins decide."""
+    tied = (found.distance == found.distance[:, :1]).sum(axis=1)  # nearest first, so the tied ones stand in front
+    chosen: Indices = found.index[np.arange(len(tied)), (rng.random(len(tied)) * tied).astype(np.int64)]
+    return chosen
 
 
 def shuffled_moments(one: Indices, two: Indices, members: int, units: int) -> tuple[float, float]:
