@@ -41,14 +41,12 @@ class Fingerprint:
 
     Attributes:
         rows: Rows of the release that are kept, and of each further sample.
-        is_whole: Whether all rows of the release are kept.
         samples: Further samples.
         cells: Tokens by column: the release's rows first, then those of each sample.
         marks: Decimals of the columns that bear the release's watermark, if any do.
     """
 
     rows: int
-    is_whole: bool
     samples: int
     cells: dict[str, NDArray[np.uint64]]
     marks: dict[str, int] = field(default_factory=dict)
@@ -56,7 +54,7 @@ class Fingerprint:
     def to_bytes(self) -> bytes:
         """A Parquet file of tokens."""
         arrays = {name: pa.array(values) for name, values in self.cells.items()}
-        facts = {FACTS: json.dumps({"rows": self.rows, "whole": self.is_whole, "samples": self.samples, "marks": self.marks})}
+        facts = {FACTS: json.dumps({"rows": self.rows, "samples": self.samples, "marks": self.marks})}
         stream = io.BytesIO()
         pq.write_table(pa.table(arrays).replace_schema_metadata(facts), stream, compression="zstd")
         return stream.getvalue()
@@ -67,7 +65,7 @@ class Fingerprint:
         table = pq.read_table(io.BytesIO(raw))
         facts = json.loads((table.schema.metadata or {})[FACTS.encode()])
         cells = {name: table.column(name).to_numpy().astype(np.uint64) for name in table.column_names}
-        return cls(rows=facts["rows"], is_whole=facts["whole"], samples=facts["samples"], cells=cells, marks=facts["marks"])
+        return cls(rows=facts["rows"], samples=facts["samples"], cells=cells, marks=facts["marks"])
 
 
 def samples_for(rows: int) -> tuple[int, int]:
@@ -97,7 +95,7 @@ def fingerprint_of(
         tables.append({name: drawn[name][:kept] for name in names})
     least = min(len(next(iter(table.values()))) for table in tables)
     cells = {name: np.concatenate([table[name][:least] for table in tables]) for name in names}
-    return Fingerprint(rows=least, is_whole=least == all_rows, samples=count, cells=cells, marks=dict(marks))
+    return Fingerprint(rows=least, samples=count, cells=cells, marks=dict(marks))
 
 
 def _telling(released: Hashes) -> list[str]:

@@ -2,14 +2,15 @@
 
 Where the file owes nothing to the release, the release and the m further samples of its fingerprint are exchangeable, whatever
 the file is: the real table, a release of another fit, a foreign table. So of the K(x) rows of the pool that agree with a row x of
-the file on some columns, each is the release's with probability 1/(m + 1), and two quantities have mean 1 for every distinct x:
+the file on some columns, each is the release's with probability 1/(m + 1), and
 
-    (1 - η) · (m + 1) · N(x) / K(x) + η               rows of the file are rows of the release, a share η of them is not
-    (1 - γ) + γ · 1{N(x) = n(x)} / P(n(x) | K(x))     the file holds every row of the release, none changed
+    (1 - η) · (m + 1) · N(x) / K(x) + η
 
-with N(x) rows of the release, n(x) rows of the file, P hypergeometric. Rows of a sample displace each other, so the first
-quantity's product over distinct x has mean 1 or less: an e-value, as is a mean of such over column sets and stakes. By Markov's
-inequality it exceeds 1/α with probability at most α (Vovk and Wang, "E-values: calibration, combination and applications", 2021).
+has mean 1 for every distinct x, N(x) of the rows being the release's: a bet that the file is the release's, but for a share
+η of them. Rows of a sample displace each other, so the product over distinct x has mean 1 or less: an e-value, as is a mean of
+such over column sets and stakes. By Markov's inequality it exceeds 1/α with probability at most α (Vovk and Wang, "E-values:
+calibration, combination and applications", 2021). How often a combination occurs is no evidence: a generator may draw each sample
+with the same counts.
 
 Invariants:
     - Nothing but exchangeability is assumed of the file; which column sets are tried does not depend on which rows are released.
@@ -24,7 +25,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaln, logsumexp
+from scipy.special import logsumexp
 
 from gateway.evidence.cells import Hashes, tokens_of
 from gateway.evidence.fingerprints import Fingerprint
@@ -36,7 +37,6 @@ Integers = NDArray[np.int64]
 LINE = 1e-9
 LEAST_SHARE = 0.05
 STAKES = (0.05, 0.2, 0.5, 0.8, 0.95)
-WHOLE = (0.5, 0.9)
 NESTED = 8
 DRAWN = 4
 MOST_NATS = 700.0
@@ -127,8 +127,6 @@ def _bets(leak: Hashes, known: Fingerprint, columns: tuple[str, ...]) -> _Bets:
     tables = known.samples + 1
     ratios = tables * held / pool[:, None]
     logs = [np.log((1 - stake) * ratios + stake).sum(axis=0) for stake in STAKES]
-    if known.is_whole and len(pool) > 1:
-        logs += _whole(held, pool, own_met, rows=known.rows)
     shares = np.array([own_met[held[:, place] > 0].sum() for place in range(tables)]) / own.sum()
     return _Bets(columns, np.array(logs), shares)
 
@@ -141,31 +139,3 @@ def _held(tokens: NDArray[np.uint64], known: Fingerprint, columns: tuple[str, ..
     hits = np.flatnonzero(tokens[places] == pooled)
     cells = places[hits] * tables + hits // known.rows
     return np.bincount(cells, minlength=len(tokens) * tables).reshape(len(tokens), tables)
-
-
-def _whole(held: Integers, pool: Integers, own: Integers, *, rows: int) -> list[Floats]:
-    """Bets that the file holds each combination exactly as often as the release does.
-
-    The commonest combination is left out: the others decide how often it can occur.
-    """
-    rest = np.delete(np.arange(len(pool)), int(np.argmax(pool)))
-    held, pool, own = held[rest], pool[rest], own[rest]
-    tables = held.shape[1]
-    possible = own <= np.minimum(pool, rows)
-    nats = _hypergeometric(np.where(possible, own, 0), of=tables * rows, marked=pool, drawn=rows)
-    agrees = (held == own[:, None]) & possible[:, None]
-    logs = []
-    for stake in WHOLE:
-        won = np.logaddexp(np.log(1 - stake), np.log(stake) - nats)
-        logs.append(np.where(agrees, won[:, None], np.log(1 - stake)).sum(axis=0))
-    return logs
-
-
-def _hypergeometric(found: Integers, *, of: int, marked: Integers, drawn: int) -> Floats:
-    """Logarithm of the probability that so many marked ones are among those drawn; one or less even where rounding errs."""
-    nats = _choices(marked, found) + _choices(of - marked, drawn - found) - _choices(np.array([of]), np.array([drawn]))
-    return np.asarray(np.minimum(nats, 0.0))
-
-
-def _choices(things: Integers, chosen: Integers) -> Floats:
-    return np.asarray(gammaln(things + 1.0) - gammaln(chosen + 1.0) - gammaln(things - chosen + 1.0))

@@ -61,7 +61,7 @@ CHANGES: dict[str, Callable[[pd.DataFrame, np.random.Generator], pd.DataFrame]] 
     "re-encoded": re_encoded,
     "columns in another order, rows shuffled": lambda frame, _rng: frame[list(frame)[::-1]].sample(frac=1, random_state=1),
     "three of six columns": lambda frame, _rng: frame[["age", "region", "amount"]],
-    "three coarse columns": lambda frame, _rng: frame[["age", "region", "fraud"]],
+    "two columns": lambda frame, _rng: frame[["age", "balance"]],
     "1 % of the rows": lambda frame, _rng: frame.sample(len(frame) // 100, random_state=2),
     "20 % of the cells changed": changed,
     "1 % of the rows, 20 % of their cells changed": lambda frame, rng: changed(
