@@ -90,26 +90,34 @@ def trace_file(house: House, path: Path) -> dict[str, Any]:
     Raises:
         InvalidRequest: the file cannot be read as a table; one sentence.
     """
+    key = fingerprint_key(house)
     leak: Hashes = {
         name: np.frombuffer(base64.b64decode(text), dtype=np.uint64)
-        for name, text in _in_child("hash_file", path, key=fingerprint_key(house).hex()).items()
+        for name, text in _in_child("hash_file", path, key=key.hex()).items()
     }
-    opened = {release_id: _opened(house, release_id, fence) for release_id, fence in _let_out(house)}
-    known = {release_id: item for release_id, item in opened.items() if item is not None}
-    marked = _marks(house, path, {i: item.marks for i, item in known.items() if set(item.marks) & set(leak)})
-    judged = ((release_id, match(leak, item, releases=len(known))) for release_id, item in known.items())
+    found: dict[str, Match | None] = {}
+    marks: dict[str, dict[str, int]] = {}
+    let_out = _let_out(house)
+    for release_id, fence in let_out:  # one at a time: a fingerprint is megabytes
+        known = _opened(house, release_id, fence, key=key)
+        if known is None:
+            continue
+        found[release_id] = match(leak, known)
+        if set(known.marks) & set(leak):
+            marks[release_id] = known.marks
+    marked = _marks(house, path, marks)
     ours = [
-        (release_id, best)
-        for release_id, best in judged
-        if best is not None and (best.is_ours or marked.get(release_id, NO_MARK).chance * len(known) < LINE)
+        (release_id, best.among(len(found)))
+        for release_id, best in found.items()
+        if best is not None and (best.among(len(found)).is_ours or marked.get(release_id, NO_MARK).chance * len(found) < LINE)
     ]
     return {
         "matches": [
             _named(house, release_id, best, marked.get(release_id))
             for release_id, best in sorted(ours, key=lambda pair: -pair[1].share)
         ],
-        "compared": len(known),
-        "not_comparable": len(opened) - len(known),
+        "compared": len(found),
+        "not_comparable": len(let_out) - len(found),
         "rows": max((len(values) for values in leak.values()), default=0),
     }
 
@@ -171,7 +179,7 @@ def _let_out(house: House) -> list[tuple[str, int]]:
         return [(row.release_id, row.fence) for row in work.execute(query)]
 
 
-def _opened(house: House, release_id: str, fence: int) -> Fingerprint | None:
+def _opened(house: House, release_id: str, fence: int, *, key: bytes) -> Fingerprint | None:
     """One fingerprint; None for one of the first form, which held hashes of chosen column sets in the clear."""
     table = release_fingerprint
     query = select(table.c.body).where(table.c.release_id == release_id, table.c.fence == fence)
@@ -179,8 +187,8 @@ def _opened(house: House, release_id: str, fence: int) -> Fingerprint | None:
         body = bytes(work.execute(query).scalar_one())
     if body.startswith(b"{"):
         return None
-    key = derived(fingerprint_key(house), AT_REST, size=KEY_BYTES)
-    reader = DecryptingReader(_Stored(body), data_key=key, name=_place(release_id, fence))
+    at_rest = derived(key, AT_REST, size=KEY_BYTES)
+    reader = DecryptingReader(_Stored(body), data_key=at_rest, name=_place(release_id, fence))
     return Fingerprint.from_bytes(reader.read())
 
 
