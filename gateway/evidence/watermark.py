@@ -64,7 +64,8 @@ def bearing(card: DatasetCard) -> dict[str, int]:
         limits = column.number_bounds()
         if name in kept_out or decimals is None or limits is None:
             continue
-        if (limits[1] - limits[0]) * 10**decimals >= LEAST_STEPS:
+        is_exact = max(map(abs, limits)) * 10**decimals < MOST_STEPS  # beyond, a double no longer holds every step
+        if is_exact and (limits[1] - limits[0]) * 10**decimals >= LEAST_STEPS:
             found[name] = decimals
     return found
 

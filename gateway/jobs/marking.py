@@ -2,8 +2,9 @@
 
 Invariants:
     - What is released is what was evaluated: the marked table is written, read back and judged anew.
-    - A mark that moves a metric of the gate by more than that metric's interval is not made, and the report card says so: a copy
+    - A mark that moves a metric of the gate by more than that metric's interval is not made, and a note says so: a copy
       of a real row whose last digit was moved is still a copy, so the unmarked table's card is the one that counts then.
+    - Whether the mark was made is, like the verdict, read off confidential rows outside any ε.
 """
 
 from __future__ import annotations

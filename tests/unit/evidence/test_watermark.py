@@ -31,6 +31,7 @@ spec:
     amount: {type: number, bounds: [0, 20000], decimals: 2}
     income: {type: integer, bounds: [0, 500000]}
     free: {type: number, bounds: [0, 1]}
+    account: {type: integer, bounds: [0, 9000000000000000000]}
     score: {type: integer, bounds: [0, 100000]}
     opened: {type: integer, bounds: [0, 100000]}
     closed: {type: integer, bounds: [0, 100000]}
@@ -55,6 +56,11 @@ def table(rows: int, seed: int) -> pa.Table:
 
 def test_only_columns_with_room_for_a_mark_bear_one() -> None:
     assert bearing(CARD) == MARKS
+
+
+def test_numbers_too_large_for_a_double_keep_every_digit() -> None:
+    accounts = pa.table({"account": pa.array([9007199254740993, 1234567890123456789, None], pa.int64())})
+    assert mark(accounts, card=CARD, key=KEY).equals(accounts)
 
 
 def test_marking_moves_a_value_by_one_step_at_most_and_leaves_the_rest() -> None:
