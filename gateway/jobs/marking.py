@@ -2,15 +2,15 @@
 
 Invariants:
     - What is released is what was evaluated: the marked table is written, read back and judged anew.
-    - A mark that moves a metric of the gate by more than that metric's interval is not made, and a note says so: a copy
-      of a real row whose last digit was moved is still a copy, so the unmarked table's card is the one that counts then.
+    - A mark that moves a metric of the gate by more than that metric's interval is not made, and the report card's notes say so:
+      a copy of a real row whose last digit was moved is still a copy, so the unmarked table's card is the one that counts then.
     - Whether the mark was made is, like the verdict, read off confidential rows outside any ε.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
@@ -29,7 +29,6 @@ class Marked:
     table: pa.Table
     report: ReportCard
     marks: dict[str, int]
-    notes: tuple[str, ...] = ()
 
 
 def with_mark(
@@ -54,15 +53,19 @@ def with_mark(
     marks = {name: decimals for name, decimals in bearing(card).items() if name in synthetic.column_names}
     if not marks:
         return Marked(
-            table=synthetic, report=report, marks={}, notes=("no column can bear the watermark that the policy asks for",)
+            table=synthetic, report=_noted(report, "no column can bear the watermark that the policy asks for"), marks={}
         )
     table, judged = judge(mark(synthetic, card=card, key=key))
     moved = [name for name in sorted(gated) if moved_too_far(report.metrics.get(name), judged.metrics.get(name))]
     if moved:
         note = f"released without the watermark that the policy asks for: it would move {moved[0]} by more than its interval"
         table, judged = judge(synthetic)
-        return Marked(table=table, report=judged, marks={}, notes=(note,))
+        return Marked(table=table, report=_noted(judged, note), marks={})
     return Marked(table=table, report=judged, marks=marks)
+
+
+def _noted(report: ReportCard, note: str) -> ReportCard:
+    return replace(report, notes=(*report.notes, note))
 
 
 def moved_too_far(before: MetricResult | None, after: MetricResult | None) -> bool:

@@ -105,7 +105,7 @@ def produce(order: Order, teller: Teller) -> Outcome:
         generator_version=f"{order.generator}/{version('ticketgate')}",
         rows={"train": train.num_rows, "holdout": holdout.num_rows, "synthetic": synthetic.num_rows},
         report_card_digest=report.digest,
-        notes=(*report.notes, *made.notes),
+        notes=report.notes,
     )
 
 

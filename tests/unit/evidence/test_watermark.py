@@ -132,7 +132,7 @@ def test_a_mark_that_would_move_a_gated_metric_beyond_its_interval_is_not_made(a
     )
     assert bool(made.marks) is is_marked
     assert made.table.equals(plain) is not is_marked
-    assert bool(made.notes) is not is_marked
+    assert bool(made.report.notes) is not is_marked
     assert made.report.metrics["a.b"].value == (after if is_marked else 0.1)
 
 
@@ -140,7 +140,7 @@ def test_a_table_that_can_bear_no_mark_says_so() -> None:
     plain = table(50, 5).select(["age", "region"])
     made = with_mark(plain, card=CARD, key=KEY, report=card_of(0.1), gated=set(), judge=lambda _: pytest.fail("nothing to judge"))
     assert made.marks == {}
-    assert "no column can bear" in made.notes[0]
+    assert "no column can bear" in made.report.notes[0]
 
 
 def test_a_metric_without_an_interval_may_not_move_and_none_may_vanish() -> None:
